@@ -1,0 +1,240 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Closed, DrainWait, Phase, Reached};
+use crate::gate::{Admission, Entrance, Lease, Permit};
+
+/// The handle of a drain: starts it, watches it, waits for it.
+///
+/// A clone is a second handle of the same drain. Clones are cheap, and any number of tasks and
+/// threads may use them at once; every method may be called inside or outside a runtime.
+///
+/// Handles, layers and services do not keep a drain from finishing; only [`Permit`]s do. If the
+/// last handle of a drain that was never started is dropped (a [`DrainLayer`] counts as one, a
+/// service made from it does not), nobody can start it any more: its services then serve for ever
+/// as if the layer were not there.
+///
+/// [`DrainLayer`]: crate::DrainLayer
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_drain::{Drain, Phase};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let drain = Drain::new();
+/// let job = drain.try_enter()?;
+///
+/// let wait = drain.drain(Duration::from_secs(30));
+/// assert_eq!(drain.phase(), Phase::Draining);
+/// assert!(drain.try_enter().is_err());
+///
+/// tokio::spawn(async move {
+///     // ... the job ends ...
+///     drop(job);
+/// });
+/// let report = wait.await?;
+/// assert_eq!(report.in_flight_at_start(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Drain {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lease: Lease,
+    /// How many were in flight when draining started. Also what makes a second caller of `start`
+    /// wait until the first has closed all of the gate.
+    started: OnceLock<usize>,
+}
+
+impl Drain {
+    /// A drain of its own, in [`Phase::Serving`].
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                lease: Lease::new(),
+                started: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// The phase at this moment.
+    pub fn phase(&self) -> Phase {
+        let status = self.shared.lease.status();
+        match (status.is_closed(), status.is_idle(), status.has_notice()) {
+            (true, true, _) => Phase::Drained,
+            (true, false, _) => Phase::Draining,
+            (false, _, true) => Phase::LameDuck,
+            (false, _, false) => Phase::Serving,
+        }
+    }
+
+    /// Whether new traffic is welcome: the phase is [`Phase::Serving`].
+    pub fn is_ready(&self) -> bool {
+        self.phase() == Phase::Serving
+    }
+
+    /// How many permits live, clones included: requests in flight, and work that entered by
+    /// [`try_enter`](Self::try_enter).
+    ///
+    /// While requests come and go it is a snapshot that may be out of date when you read it. Once
+    /// [`Phase::Drained`] is reached it is zero, and stays so.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lease.in_flight()
+    }
+
+    /// How many newcomers have been turned away since [`new`](Self::new): requests that were
+    /// answered with the refusal, and [`try_enter`](Self::try_enter)s that failed.
+    pub fn refused(&self) -> u64 {
+        self.shared.lease.refused()
+    }
+
+    /// Enters work that is no HTTP request, such as a job from a queue or an upgraded connection:
+    /// the drain waits for it until the [`Permit`] and all its clones are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once draining has started.
+    pub fn try_enter(&self) -> Result<Permit, Closed> {
+        match self.entrance().enter() {
+            Admission::Admitted(permit) => Ok(permit),
+            // `Unattended` takes the drop of the last handle, and here is one.
+            Admission::Refused | Admission::Unattended => Err(Closed),
+        }
+    }
+
+    /// Announces that this server will leave, and goes on serving: readiness fails, and HTTP/1
+    /// responses carry `Connection: close`.
+    ///
+    /// Returns true if this call made the change; false in any phase but [`Phase::Serving`].
+    pub fn lame_duck(&self) -> bool {
+        self.announced(self.shared.lease.set_notice(true))
+    }
+
+    /// Takes [`lame_duck`](Self::lame_duck) back.
+    ///
+    /// Returns true if this call made the change; false in any phase but [`Phase::LameDuck`].
+    pub fn resume(&self) -> bool {
+        self.announced(self.shared.lease.set_notice(false))
+    }
+
+    /// Starts draining: from now on newcomers are refused. There is no way back.
+    ///
+    /// When it returns, whether this call or another made the change, no request is admitted any
+    /// more that [`drained`](Self::drained) does not wait for.
+    ///
+    /// Returns true if this call made the change.
+    pub fn start(&self) -> bool {
+        let mut made = false;
+        self.shared.started.get_or_init(|| {
+            made = true;
+            self.shared.lease.close()
+        });
+        // Outside of the cell: a waker may run anything, another `start` too.
+        self.announced(made)
+    }
+
+    /// A future that resolves once `phase` or a later one is reached.
+    ///
+    /// Any number may wait, and they may be created before or after. A lame duck that is
+    /// [taken back](Self::resume) before the future is polled is not seen by it; the later phases
+    /// are final and never missed.
+    pub fn reached(&self, phase: Phase) -> Reached {
+        Reached::new(self.clone(), phase)
+    }
+
+    /// A future that resolves once draining has started. Hand it to the server's own graceful
+    /// shutdown, which closes the port and the idle connections:
+    /// `axum::serve(..).with_graceful_shutdown(drain.draining())`.
+    pub fn draining(&self) -> Reached {
+        self.reached(Phase::Draining)
+    }
+
+    /// A future that resolves once draining has started and nothing is in flight. It starts
+    /// nothing and has no deadline; for both see [`drain`](Self::drain).
+    pub fn drained(&self) -> Reached {
+        self.reached(Phase::Drained)
+    }
+
+    /// [Starts](Self::start) draining, now and not when first polled, and waits until nothing is in
+    /// flight, but `timeout` at the most, from now.
+    ///
+    /// To drop the wait reopens nothing. Several waits may run, each with its own deadline. A
+    /// `timeout` of zero asks whether anything is in flight; one too long for the clock (such as
+    /// `Duration::MAX`) means no deadline.
+    ///
+    /// # Errors
+    ///
+    /// The future's output is [`TimedOut`](crate::TimedOut) if something is in flight at the
+    /// deadline.
+    ///
+    /// # Panics
+    ///
+    /// This call never does. The future, if it has to wait, panics when polled outside a tokio
+    /// runtime with its timer enabled.
+    pub fn drain(&self, timeout: Duration) -> DrainWait {
+        let now = Instant::now();
+        self.wait(now, now.checked_add(timeout))
+    }
+
+    /// As [`drain`](Self::drain), with an absolute deadline on the monotonic clock. One that has
+    /// passed already is like a timeout of zero.
+    ///
+    /// # Errors
+    ///
+    /// As of [`drain`](Self::drain).
+    ///
+    /// # Panics
+    ///
+    /// As of [`drain`](Self::drain).
+    pub fn drain_until(&self, deadline: Instant) -> DrainWait {
+        self.wait(Instant::now(), Some(deadline))
+    }
+
+    fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
+        self.start();
+        DrainWait::new(self.drained(), now, deadline)
+    }
+
+    fn announced(&self, changed: bool) -> bool {
+        if changed {
+            self.shared.lease.announce();
+        }
+        changed
+    }
+
+    pub(crate) fn entrance(&self) -> Entrance {
+        self.shared.lease.entrance()
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.shared.lease
+    }
+
+    /// Zero before draining has started.
+    pub(super) fn in_flight_at_start(&self) -> usize {
+        self.shared.started.get().copied().unwrap_or(0)
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("phase", &self.phase())
+            .field("in_flight", &self.in_flight())
+            .field("refused", &self.refused())
+            .finish()
+    }
+}

@@ -1,0 +1,77 @@
+//! Where one enters.
+
+use super::lease::Gate;
+use super::permit::Permit;
+use super::raw::{Generation, Shard, Status};
+use super::thread;
+
+/// Where one enters: what every service and handle of a drain holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrance {
+    pub(super) gate: &'static Gate,
+    pub(super) generation: Generation,
+}
+
+/// What an [`Entrance`] has to say to a newcomer.
+pub(crate) enum Admission {
+    Admitted(Permit),
+    /// The gate is closed: turn the newcomer away.
+    Refused,
+    /// Every handle was dropped while the gate was open: nobody can wait, so nobody need be counted.
+    Unattended,
+}
+
+/// How things stand for those who hold an [`Entrance`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// Open, but it has been announced that it will close.
+    Noticed,
+    Closed,
+}
+
+impl Entrance {
+    #[inline]
+    pub(crate) fn enter(&self) -> Admission {
+        let shard = self.gate.raw.shard(thread::index());
+        if shard.enter(self.generation) {
+            let gate = self.gate;
+            return Admission::Admitted(Permit { shard, gate });
+        }
+        self.turn_away(shard)
+    }
+
+    #[cold]
+    fn turn_away(&self, shard: &Shard) -> Admission {
+        if self.is_orphaned() {
+            return Admission::Unattended;
+        }
+        shard.refuse(self.generation);
+        Admission::Refused
+    }
+
+    #[inline]
+    pub(crate) fn standing(&self) -> Standing {
+        let status = self.gate.raw.status();
+        if status.is_plainly_open(self.generation) {
+            return Standing::Open;
+        }
+        self.standing_otherwise(status)
+    }
+
+    #[cold]
+    fn standing_otherwise(&self, status: Status) -> Standing {
+        if status.is(self.generation) && !status.is_closed() {
+            // Not plainly open, so there is notice.
+            Standing::Noticed
+        } else if self.is_orphaned() {
+            Standing::Open
+        } else {
+            Standing::Closed
+        }
+    }
+
+    fn is_orphaned(&self) -> bool {
+        self.gate.orphans.contains(self.generation.number())
+    }
+}
