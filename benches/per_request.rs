@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Empty;
@@ -155,7 +157,9 @@ where
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
         let mine = run();
         // The mean, as each ran the same number.
-        let all = others.into_iter().map(|other| other.join().expect("a bench thread panicked"));
+        let all = others
+            .into_iter()
+            .map(|other| other.join().expect("a bench thread panicked"));
         all.sum::<Duration>().saturating_add(mine) / threads as u32
     })
 }
@@ -197,7 +201,13 @@ fn per_request(c: &mut Criterion) {
     subject!("InFlightRequests", in_flight.layer(Nothing));
     subject!("ConcurrencyLimit", ConcurrencyLimit::new(Nothing, 1 << 20));
     subject!("drain Retain", drain::Retain::new(watch, Nothing));
-    subject!("TaskTracker", Tracked { inner: Nothing, tracker });
+    subject!(
+        "TaskTracker",
+        Tracked {
+            inner: Nothing,
+            tracker
+        }
+    );
     group.finish();
 }
 

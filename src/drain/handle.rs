@@ -213,10 +213,6 @@ impl Drain {
         self.shared.lease.entrance()
     }
 
-    pub(super) fn lease(&self) -> &Lease {
-        &self.shared.lease
-    }
-
     /// Zero before draining has started.
     pub(super) fn in_flight_at_start(&self) -> usize {
         self.shared.started.get().copied().unwrap_or(0)

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::Notified;
 
 use super::{Drain, Phase};
+use crate::gate::Changed;
 
 pin_project! {
     /// A future that resolves once a [`Phase`] or a later one is reached.
@@ -21,7 +21,7 @@ pin_project! {
     pub struct Reached {
         // Always created before the phase is looked at: a change after the look is then seen by it.
         #[pin]
-        changed: Notified<'static>,
+        changed: Changed,
         drain: Drain,
         phase: Phase,
     }
@@ -30,7 +30,7 @@ pin_project! {
 impl Reached {
     pub(super) fn new(drain: Drain, phase: Phase) -> Self {
         Self {
-            changed: drain.lease().changed(),
+            changed: drain.entrance().changed(),
             drain,
             phase,
         }
@@ -48,7 +48,7 @@ impl Future for Reached {
         let mut this = self.project();
         while this.drain.phase() < *this.phase {
             ready!(this.changed.as_mut().poll(cx));
-            this.changed.set(this.drain.lease().changed());
+            this.changed.set(this.drain.entrance().changed());
         }
         Poll::Ready(())
     }

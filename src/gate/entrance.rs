@@ -1,5 +1,7 @@
 //! Where one enters.
 
+use tokio::sync::futures::Notified;
+
 use super::lease::Gate;
 use super::permit::Permit;
 use super::raw::{Generation, Shard, Status};
@@ -11,6 +13,9 @@ pub(crate) struct Entrance {
     pub(super) gate: &'static Gate,
     pub(super) generation: Generation,
 }
+
+/// A future of a gate's next change.
+pub(crate) type Changed = Notified<'static>;
 
 /// What an [`Entrance`] has to say to a newcomer.
 pub(crate) enum Admission {
@@ -32,7 +37,7 @@ pub(crate) enum Standing {
 
 impl Entrance {
     #[inline]
-    pub(crate) fn enter(&self) -> Admission {
+    pub(crate) fn enter(self) -> Admission {
         let shard = self.gate.raw.shard(thread::index());
         if shard.enter(self.generation) {
             let gate = self.gate;
@@ -42,7 +47,7 @@ impl Entrance {
     }
 
     #[cold]
-    fn turn_away(&self, shard: &Shard) -> Admission {
+    fn turn_away(self, shard: &Shard) -> Admission {
         if self.is_orphaned() {
             return Admission::Unattended;
         }
@@ -51,7 +56,7 @@ impl Entrance {
     }
 
     #[inline]
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(self) -> Standing {
         let status = self.gate.raw.status();
         if status.is_plainly_open(self.generation) {
             return Standing::Open;
@@ -60,7 +65,7 @@ impl Entrance {
     }
 
     #[cold]
-    fn standing_otherwise(&self, status: Status) -> Standing {
+    fn standing_otherwise(self, status: Status) -> Standing {
         if status.is(self.generation) && !status.is_closed() {
             // Not plainly open, so there is notice.
             Standing::Noticed
@@ -71,7 +76,13 @@ impl Entrance {
         }
     }
 
-    fn is_orphaned(&self) -> bool {
+    /// A future of the gate's next change. It counts from its creation: what changes between that
+    /// and its first poll is not lost.
+    pub(crate) fn changed(self) -> Changed {
+        self.gate.changed.notified()
+    }
+
+    fn is_orphaned(self) -> bool {
         self.gate.orphans.contains(self.generation.number())
     }
 }

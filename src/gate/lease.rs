@@ -3,7 +3,6 @@
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::entrance::Entrance;
 use super::orphans::Orphans;
@@ -20,7 +19,7 @@ static SHARDS: LazyLock<usize> = LazyLock::new(|| {
 pub(super) struct Gate {
     pub(super) raw: RawGate,
     /// Told of every change of the gate's word that someone may wait for.
-    changed: Notify,
+    pub(super) changed: Notify,
     pub(super) orphans: Orphans,
 }
 
@@ -96,12 +95,6 @@ impl Lease {
     /// Wakes those who wait for a change.
     pub(crate) fn announce(&self) {
         self.gate().changed.notify_waiters();
-    }
-
-    /// A future of the next change. It counts from its creation: what changes between that and its
-    /// first poll is not lost.
-    pub(crate) fn changed(&self) -> Notified<'static> {
-        self.gate().changed.notified()
     }
 
     pub(crate) fn in_flight(&self) -> usize {

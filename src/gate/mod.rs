@@ -39,6 +39,6 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub(crate) use self::entrance::{Admission, Entrance, Standing};
+pub(crate) use self::entrance::{Admission, Changed, Entrance, Standing};
 pub(crate) use self::lease::Lease;
 pub use self::permit::Permit;

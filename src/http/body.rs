@@ -11,31 +11,30 @@ pin_project! {
     /// The body of a response that has passed a [`DrainService`](crate::DrainService): the inner
     /// service's own, and the permit of its request, which is released when this is dropped.
     ///
-    /// Frames, trailers, errors, the size hint and the end of the stream pass untouched.
+    /// Frames, trailers, errors, the size hint and the end of the stream pass untouched. The body
+    /// of the default refusal is empty.
     pub struct ResponseBody<B> {
-        #[pin]
-        kind: Kind<B>,
-    }
-}
-
-pin_project! {
-    #[project = KindProj]
-    enum Kind<B> {
         // In this order: the permit is released after the body has been dropped.
-        Inner { #[pin] body: B, permit: Option<Permit> },
-        Empty,
+        #[pin]
+        inner: Option<B>,
+        permit: Option<Permit>,
     }
 }
 
 impl<B> ResponseBody<B> {
+    #[inline]
     pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
         Self {
-            kind: Kind::Inner { body, permit },
+            inner: Some(body),
+            permit,
         }
     }
 
     pub(super) fn empty() -> Self {
-        Self { kind: Kind::Empty }
+        Self {
+            inner: None,
+            permit: None,
+        }
     }
 }
 
@@ -43,40 +42,36 @@ impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match self.project().kind.project() {
-            KindProj::Inner { body, .. } => body.poll_frame(cx),
-            KindProj::Empty => Poll::Ready(None),
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => Poll::Ready(None),
         }
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Inner { body, .. } => body.is_end_stream(),
-            Kind::Empty => true,
-        }
+        self.inner.as_ref().is_none_or(B::is_end_stream)
     }
 
+    #[inline]
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Inner { body, .. } => body.size_hint(),
-            Kind::Empty => SizeHint::with_exact(0),
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
         }
     }
 }
 
 impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Inner { body, permit } => f
-                .debug_struct("ResponseBody")
-                .field("inner", body)
-                .field("permit", permit)
-                .finish(),
-            Kind::Empty => f.write_str("ResponseBody(empty)"),
-        }
+        f.debug_struct("ResponseBody")
+            .field("inner", &self.inner)
+            .field("permit", &self.permit)
+            .finish()
     }
 }

@@ -68,7 +68,7 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, Error>;
 
-    #[inline]
+    #[inline(never)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         match this.state.as_mut().project() {
@@ -77,20 +77,26 @@ where
                 permit,
                 entrance,
                 version,
-            } => match ready!(inner.poll(cx)) {
-                Ok(mut response) => {
-                    if entrance.standing() != Standing::Open && *version <= Version::HTTP_11 {
-                        ask_to_leave(&mut response);
+            } => {
+                let mut polled = inner.poll(cx);
+                if polled.is_ready()
+                    && entrance.standing() != Standing::Open
+                    && *version <= Version::HTTP_11
+                {
+                    ask_to_leave(&mut polled);
+                }
+                match ready!(polled) {
+                    Ok(response) => {
+                        let permit = permit.take();
+                        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
                     }
-                    let permit = permit.take();
-                    Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
+                    Err(error) => {
+                        // Drops the inner future, then the permit.
+                        this.state.set(State::Refused { response: None });
+                        Poll::Ready(Err(error))
+                    }
                 }
-                Err(error) => {
-                    // Drops the inner future, then the permit.
-                    this.state.set(State::Refused { response: None });
-                    Poll::Ready(Err(error))
-                }
-            },
+            }
             StateProj::Refused { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
@@ -101,11 +107,14 @@ where
 
 /// Tells a client on HTTP/1 that this connection ends with this response.
 #[cold]
-fn ask_to_leave<B>(response: &mut Response<B>) {
-    // A switch of protocols has a `Connection: upgrade` of its own, and no next request.
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+#[inline(never)]
+fn ask_to_leave<B, E>(polled: &mut Poll<Result<Response<B>, E>>) {
+    if let Poll::Ready(Ok(response)) = polled {
+        // A switch of protocols has a `Connection: upgrade` of its own, and no next request.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::fmt;
+use std::future::Future;
 use std::mem;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use tower_service::Service;
@@ -10,7 +12,7 @@ use super::exempt::{Exempt, ExemptNone};
 use super::future::ResponseFuture;
 use super::layer::Settings;
 use super::refusal::{Refuse, Unavailable, send_away};
-use crate::gate::{Admission, Entrance, Standing};
+use crate::gate::{Admission, Changed, Entrance, Permit, Standing};
 
 /// The service that [`DrainLayer`](crate::DrainLayer) makes of an inner one.
 ///
@@ -24,6 +26,8 @@ pub struct DrainService<S, R = Unavailable, E = ExemptNone> {
     exempt: E,
     /// This instance was last said to be ready while the inner one was not.
     stalled: bool,
+    /// The gate's next change, while this instance waits for the inner one to be ready.
+    change: Option<Pin<Box<Changed>>>,
 }
 
 impl<S, R, E> DrainService<S, R, E> {
@@ -41,6 +45,7 @@ impl<S, R, E> DrainService<S, R, E> {
             refuse,
             exempt,
             stalled: false,
+            change: None,
         }
     }
 }
@@ -56,24 +61,18 @@ where
     type Future = ResponseFuture<S::Future, ResBody>;
 
     /// The inner service's readiness; while draining ready at once, for a refusal needs nobody.
-    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Closed is final, so whoever is let in by `call` has been through the second arm.
-        match self.entrance.standing() {
-            Standing::Closed => {
-                // Without exemptions the inner service is not called any more, so it is not asked.
-                self.stalled = E::ANY && !matches!(self.inner.poll_ready(cx), Poll::Ready(Ok(())));
-                Poll::Ready(Ok(()))
-            }
-            Standing::Open | Standing::Noticed => {
-                self.stalled = false;
-                self.inner.poll_ready(cx)
-            }
+        // The inner service first: as long as it is ready, how things stand need not be looked up.
+        let inner = self.inner.poll_ready(cx);
+        self.stalled = !matches!(inner, Poll::Ready(Ok(()))) && self.poll_closed(cx).is_ready();
+        if self.stalled {
+            Poll::Ready(Ok(()))
+        } else {
+            inner
         }
     }
 
-    #[inline]
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let version = request.version();
         let exempt = self.exempt.is_exempt(&request) && !mem::take(&mut self.stalled);
         let permit = if exempt {
@@ -82,20 +81,60 @@ where
             match self.entrance.enter() {
                 Admission::Admitted(permit) => Some(permit),
                 Admission::Unattended => None,
-                Admission::Refused => {
-                    let mut response = self.refuse.refuse(&request);
-                    send_away(response.headers_mut(), version, self.settings.retry_after);
-                    return ResponseFuture::refused(response);
-                }
+                Admission::Refused => return self.refuse(request),
             }
         };
-        if self.settings.share_permit {
-            if let Some(permit) = &permit {
-                request.extensions_mut().insert(permit.clone());
-            }
-        }
-        ResponseFuture::called(self.inner.call(request), permit, self.entrance, version)
+        let inner = if self.settings.share_permit {
+            self.inner.call(with_permit(request, &permit))
+        } else {
+            self.inner.call(request)
+        };
+        ResponseFuture::called(inner, permit, self.entrance, version)
     }
+}
+
+impl<S, R, E> DrainService<S, R, E> {
+    /// Ready once the gate is closed, which is final. Pending, it wakes the task on the closing:
+    /// whoever waits for a saturated inner service then need not wait for it to be refused.
+    #[cold]
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let entrance = self.entrance;
+        loop {
+            // Created before the look, so that a closing after the look is seen by it.
+            let change = self
+                .change
+                .get_or_insert_with(|| Box::pin(entrance.changed()));
+            if entrance.standing() == Standing::Closed {
+                return Poll::Ready(());
+            }
+            ready!(change.as_mut().poll(cx));
+            self.change = None;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse<ReqBody, ResBody, F>(&self, request: Request<ReqBody>) -> ResponseFuture<F, ResBody>
+    where
+        R: Refuse<ReqBody, ResBody>,
+    {
+        let mut response = self.refuse.refuse(&request);
+        send_away(
+            response.headers_mut(),
+            request.version(),
+            self.settings.retry_after,
+        );
+        ResponseFuture::refused(response)
+    }
+}
+
+/// Out of line, as the refusal is: what is not on the path of every request is kept off its code.
+#[inline(never)]
+fn with_permit<B>(mut request: Request<B>, permit: &Option<Permit>) -> Request<B> {
+    if let Some(permit) = permit {
+        request.extensions_mut().insert(permit.clone());
+    }
+    request
 }
 
 impl<S: Clone, R: Clone, E: Clone> Clone for DrainService<S, R, E> {
@@ -107,8 +146,9 @@ impl<S: Clone, R: Clone, E: Clone> Clone for DrainService<S, R, E> {
             settings: self.settings,
             refuse: self.refuse.clone(),
             exempt: self.exempt.clone(),
-            // Readiness belongs to an instance.
+            // Readiness, and the wait for it, belong to an instance.
             stalled: false,
+            change: None,
         }
     }
 }
