@@ -1,0 +1,110 @@
+//! A gRPC server with tonic: its health service says NOT_SERVING once draining has started, and new
+//! calls get status 14, `UNAVAILABLE`, on which clients retry elsewhere.
+//!
+//! ```sh
+//! cargo run --example tonic                 # then, with grpcurl for example:
+//! grpcurl -plaintext -import-path . -proto greeter.proto 127.0.0.1:50051 greeter.Greeter/Greet
+//! ```
+//!
+//! The service is written by hand so that building needs no protoc: it is what `tonic-build` makes of
+//! `service Greeter { rpc Greet(Name) returns (Greeting); }`.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::time::{Instant, timeout_at};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic_prost::ProstCodec;
+use tower_drain::Drain;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Name {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Greeting {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+struct Greet;
+
+impl UnaryService<Name> for Greet {
+    type Response = Greeting;
+    type Future = BoxFuture<tonic::Response<Greeting>, tonic::Status>;
+
+    fn call(&mut self, request: tonic::Request<Name>) -> Self::Future {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let text = format!("Hello, {}!", request.into_inner().name);
+            Ok(tonic::Response::new(Greeting { text }))
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Greeter;
+
+impl NamedService for Greeter {
+    const NAME: &'static str = "greeter.Greeter";
+}
+
+impl tower::Service<Request<Body>> for Greeter {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                "/greeter.Greeter/Greet" => {
+                    let codec = ProstCodec::<Greeting, Name>::default();
+                    Grpc::new(codec).unary(Greet, request).await
+                }
+                _ => tonic::Status::unimplemented("no such method").into_http(),
+            })
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let drain = Drain::new();
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<Greeter>().await;
+
+    // Health is exempt: its `Watch` streams never end, and probes are no work to wait for.
+    let layer = drain
+        .layer()
+        .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
+    let server = tonic::transport::Server::builder()
+        .layer(layer)
+        .add_service(health_service)
+        .add_service(Greeter)
+        .serve_with_shutdown("127.0.0.1:50051".parse()?, drain.draining());
+    let server = tokio::spawn(server);
+
+    tokio::signal::ctrl_c().await?;
+    health.set_not_serving::<Greeter>().await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let report = drain.drain_until(deadline).await?;
+    println!("{report:?}");
+    // The reporter holds the health streams open; without it they end, and the connections can.
+    drop(health);
+    timeout_at(deadline, server).await???;
+    Ok(())
+}
