@@ -178,7 +178,9 @@ impl Shard {
     }
 
     fn open(&self, generation: Generation) {
-        self.refused.store(generation.0, Ordering::Relaxed);
+        // A swap where a store would do: of a store, loom does not see that it comes after every
+        // `refuse` that counted into the old value.
+        self.refused.swap(generation.0, Ordering::Relaxed);
         // Release pairs with the Acquire of an `enter` that belongs to an earlier generation.
         self.word.store(generation.0, Ordering::Release);
     }
