@@ -1,0 +1,166 @@
+//! The phases and who may change them.
+
+use tokio_test::{assert_pending, assert_ready, task};
+use tower_drain::{Drain, Phase};
+
+#[test]
+fn a_new_drain_serves() {
+    let drain = Drain::new();
+    assert_eq!(drain.phase(), Phase::Serving);
+    assert!(drain.is_ready());
+    assert_eq!((drain.in_flight(), drain.refused()), (0, 0));
+}
+
+#[test]
+fn the_way_out_step_by_step() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    assert!(drain.lame_duck());
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    assert!(!drain.is_ready());
+    assert!(drain.start());
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(permit);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+#[test]
+fn each_change_is_made_by_one_call() {
+    let drain = Drain::new();
+    assert!(!drain.resume());
+    assert!(drain.lame_duck());
+    assert!(!drain.lame_duck());
+    assert!(drain.resume());
+    assert_eq!(drain.phase(), Phase::Serving);
+    assert!(drain.start());
+    assert!(!drain.start());
+}
+
+#[test]
+fn with_none_in_flight_start_goes_straight_to_drained() {
+    let drain = Drain::new();
+    assert!(drain.start());
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+#[test]
+fn draining_is_final() {
+    let drain = Drain::new();
+    let _permit = drain.try_enter().unwrap();
+    drain.start();
+    assert!(!drain.lame_duck());
+    assert!(!drain.resume());
+    assert_eq!(drain.phase(), Phase::Draining);
+}
+
+#[test]
+fn a_lame_duck_serves() {
+    let drain = Drain::new();
+    drain.lame_duck();
+    assert!(drain.try_enter().is_ok());
+}
+
+#[test]
+fn try_enter_fails_from_draining_on_and_is_counted() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    drain.start();
+    let error = drain.try_enter().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "draining has started: nothing new is admitted"
+    );
+    drop(permit);
+    assert!(drain.try_enter().is_err());
+    assert_eq!((drain.in_flight(), drain.refused()), (0, 2));
+}
+
+#[test]
+fn a_clone_of_a_permit_keeps_the_drain_waiting_too() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    drain.start();
+    let clone = permit.clone();
+    assert_eq!(drain.in_flight(), 2);
+    drop(permit);
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(clone);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+#[test]
+fn a_permit_may_leave_on_another_thread() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    drain.start();
+    std::thread::spawn(move || drop(permit)).join().unwrap();
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
+
+#[test]
+fn reached_resolves_at_its_phase_or_a_later_one() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    let mut duck = task::spawn(drain.reached(Phase::LameDuck));
+    let mut draining = task::spawn(drain.draining());
+    let mut drained = task::spawn(drain.drained());
+    assert_ready!(task::spawn(drain.reached(Phase::Serving)).poll());
+    assert_pending!(duck.poll());
+    assert_pending!(draining.poll());
+    assert_pending!(drained.poll());
+
+    drain.lame_duck();
+    assert!(duck.is_woken());
+    assert_ready!(duck.poll());
+    assert_pending!(draining.poll());
+
+    drain.start();
+    assert!(draining.is_woken());
+    assert_ready!(draining.poll());
+    assert_pending!(drained.poll());
+
+    drop(permit);
+    assert!(drained.is_woken());
+    assert_ready!(drained.poll());
+    assert_ready!(task::spawn(drain.draining()).poll(), "made after the fact");
+}
+
+#[test]
+fn a_change_between_creation_and_first_poll_is_not_lost() {
+    let drain = Drain::new();
+    let mut draining = task::spawn(drain.draining());
+    drain.start();
+    assert_ready!(draining.poll());
+}
+
+#[test]
+fn waiters_that_are_dropped_do_not_take_the_wake_up_with_them() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    let mut waiters: Vec<_> = (0..100).map(|_| task::spawn(drain.drained())).collect();
+    for waiter in &mut waiters {
+        assert_pending!(waiter.poll());
+    }
+    drain.start();
+    let mut nth = 0;
+    waiters.retain(|_| {
+        nth += 1;
+        nth % 2 == 0
+    });
+    drop(permit);
+    for waiter in &mut waiters {
+        assert!(waiter.is_woken());
+        assert_ready!(waiter.poll());
+    }
+}
+
+#[test]
+fn debug_says_how_things_stand() {
+    let drain = Drain::new();
+    let _permit = drain.try_enter().unwrap();
+    drain.start();
+    assert_eq!(
+        format!("{drain:?}"),
+        "Drain { phase: Draining, in_flight: 1, refused: 0 }"
+    );
+}

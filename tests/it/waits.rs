@@ -1,0 +1,103 @@
+//! `drain` and `drain_until`, on a paused clock.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tower_drain::{Drain, Phase};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_in_time_reports() {
+    let drain = Drain::new();
+    let permits = [(); 3].map(|()| drain.try_enter().unwrap());
+    let mut wait = task::spawn(drain.drain(5 * SECOND));
+    assert_pending!(wait.poll());
+    assert!(drain.try_enter().is_err());
+    advance(2 * SECOND).await;
+    assert_pending!(wait.poll());
+    drop(permits);
+    assert!(wait.is_woken());
+    let report = assert_ready_ok!(wait.poll());
+    assert_eq!(report.elapsed(), 2 * SECOND);
+    assert_eq!((report.in_flight_at_start(), report.refused()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_out_of_time_says_how_many() {
+    let drain = Drain::new();
+    let _permits = [(); 2].map(|()| drain.try_enter().unwrap());
+    let timed_out = drain.drain(5 * SECOND).await.unwrap_err();
+    assert_eq!(
+        (timed_out.in_flight(), timed_out.elapsed()),
+        (2, 5 * SECOND)
+    );
+    assert_eq!(
+        timed_out.to_string(),
+        "drain timed out after 5.0s: 2 still in flight"
+    );
+    assert_eq!(drain.phase(), Phase::Draining, "a timeout cuts nothing off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_starts_when_called() {
+    let drain = Drain::new();
+    let wait = drain.drain(SECOND);
+    assert_eq!(drain.phase(), Phase::Drained);
+    drop(wait);
+    assert_eq!(
+        drain.phase(),
+        Phase::Drained,
+        "dropping the wait reopens nothing"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_runs_from_the_call() {
+    let drain = Drain::new();
+    let _permit = drain.try_enter().unwrap();
+    let mut wait = task::spawn(drain.drain(5 * SECOND));
+    advance(5 * SECOND).await;
+    let timed_out = assert_ready_err!(wait.poll());
+    assert_eq!(timed_out.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_drained_in_time_is_not_late_for_being_looked_at_late() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    let mut wait = task::spawn(drain.drain(SECOND));
+    drop(permit);
+    advance(60 * SECOND).await;
+    assert_ready_ok!(wait.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_waits_each_have_their_deadline() {
+    let drain = Drain::new();
+    let permit = drain.try_enter().unwrap();
+    let mut short = task::spawn(drain.drain(SECOND));
+    let mut long = task::spawn(drain.drain_until(Instant::now() + 10 * SECOND));
+    assert_pending!(short.poll());
+    assert_pending!(long.poll());
+    advance(2 * SECOND).await;
+    assert_ready_err!(short.poll());
+    assert_pending!(long.poll());
+    drop(permit);
+    let report = assert_ready_ok!(long.poll());
+    assert_eq!(report.in_flight_at_start(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_counts_from_the_start_not_from_the_wait() {
+    let drain = Drain::new();
+    let (first, second) = (drain.try_enter().unwrap(), drain.try_enter().unwrap());
+    drain.start();
+    drop(first);
+    drain.try_enter().unwrap_err();
+    let wait = drain.drain(SECOND);
+    drop(second);
+    let report = wait.await.unwrap();
+    assert_eq!((report.in_flight_at_start(), report.refused()), (2, 1));
+}
