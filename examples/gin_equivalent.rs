@@ -1,7 +1,7 @@
 //! The graceful shutdown that every Go service knows from gin, and what belongs around it.
 //!
 //! ```sh
-//! cargo run --example gin_equivalent        # ADDR=127.0.0.1:9000 and DATABASE=some.db change it
+//! cargo run --example gin_equivalent
 //! curl -i http://127.0.0.1:8080/            # takes 5 s; while it runs, in a third terminal:
 //! kill -TERM "$(pgrep -x gin_equivalent)"   # or Ctrl-C in the first
 //! ```
@@ -10,6 +10,9 @@
 //! that is still open gets a 503. After at most 5 s, and after the background worker has finished
 //! the job in its hands, the database is closed and the program ends: with 0 if all was drained,
 //! with 1 and the count of what it abandoned if not. A second signal ends it at once.
+//!
+//! The environment may set `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the
+//! folder for temporary ones) and `TIMEOUT` (in seconds, default 5).
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -27,8 +30,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower_drain::{Drain, TimedOut};
 use tracing::{error, info, warn};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 type Error = Box<dyn std::error::Error>;
 
 #[derive(Clone)]
@@ -44,6 +45,10 @@ async fn main() -> Result<ExitCode, Error> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    let timeout = match env::var("TIMEOUT") {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds.parse()?)?,
+        Err(_) => Duration::from_secs(5),
+    };
     let mut signals = Signals::new()?;
     let database = open_database().await?;
     let (jobs, queue) = mpsc::channel(1024);
@@ -70,12 +75,12 @@ async fn main() -> Result<ExitCode, Error> {
     }
 
     let shutdown = async {
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + timeout;
         let requests = drain.drain_until(deadline).await;
         // None in flight is not yet all on the wire: the server has to flush, and closes after it.
         let connections = timeout_at(deadline, server).await;
         drop(stop);
-        let jobs = timeout_at(Instant::now() + TIMEOUT, worker).await;
+        let jobs = timeout_at(Instant::now() + timeout, worker).await;
         database.close().await;
         abandoned(requests.err(), connections.is_err(), jobs.is_err())
     };
@@ -93,6 +98,7 @@ async fn main() -> Result<ExitCode, Error> {
 }
 
 async fn welcome(State(app): State<App>) -> Result<&'static str, StatusCode> {
+    info!("GET /");
     sleep(Duration::from_secs(5)).await;
     let visit = sqlx::query("INSERT INTO visits DEFAULT VALUES")
         .execute(&app.database)

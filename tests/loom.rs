@@ -203,16 +203,16 @@ fn what_was_done_inside_is_seen_by_whoever_sees_the_gate_idle() {
         assert!(gate.shard(1).enter(generation));
         let (gate2, work2) = (gate.clone(), work.clone());
         let leaver = thread::spawn(move || {
-            work2.0.with_mut(|it| touch(it));
+            work2.0.with_mut(touch);
             leave(&gate2, 0);
         });
-        work.1.with_mut(|it| touch(it));
+        work.1.with_mut(touch);
         leave(&gate, 1);
         gate.close();
         if gate.status().is_idle() {
             // loom fails here if anything could still be written at the same time.
-            work.0.with(|it| touch(it));
-            work.1.with(|it| touch(it));
+            work.0.with(touch);
+            work.1.with(touch);
         }
         leaver.join().unwrap();
     });

@@ -65,6 +65,6 @@ mod tests {
             orphans.add(generation);
         }
         let ranges = orphans.ranges.get().unwrap().lock().unwrap();
-        assert_eq!(*ranges, [1..1_000]);
+        assert_eq!(ranges.as_slice(), std::slice::from_ref(&(1..1_000)));
     }
 }
