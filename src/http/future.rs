@@ -15,23 +15,15 @@ pin_project! {
     /// refusal. Polled after it is done, it stays pending.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B> {
-        #[pin]
-        state: State<F, B>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F, B> {
         // In this order: the permit is released after the inner future has been dropped.
-        Called {
-            #[pin]
-            inner: F,
-            permit: Option<Permit>,
-            entrance: Entrance,
-            version: Version,
-        },
-        Refused { response: Option<Response<ResponseBody<B>>> },
+        #[pin]
+        inner: Option<F>,
+        permit: Option<Permit>,
+        entrance: Entrance,
+        version: Version,
+        // Boxed, and beside the inner future instead of in an enum with it: what few requests need
+        // is not to be moved around with every one.
+        refusal: Option<Box<Response<ResponseBody<B>>>>,
     }
 }
 
@@ -44,20 +36,25 @@ impl<F, B> ResponseFuture<F, B> {
         version: Version,
     ) -> Self {
         Self {
-            state: State::Called {
-                inner,
-                permit,
-                entrance,
-                version,
-            },
+            inner: Some(inner),
+            permit,
+            entrance,
+            version,
+            refusal: None,
         }
     }
 
-    pub(super) fn refused(response: Response<ResponseBody<B>>) -> Self {
+    pub(super) fn refused(
+        refusal: Response<ResponseBody<B>>,
+        entrance: Entrance,
+        version: Version,
+    ) -> Self {
         Self {
-            state: State::Refused {
-                response: Some(response),
-            },
+            inner: None,
+            permit: None,
+            entrance,
+            version,
+            refusal: Some(Box::new(refusal)),
         }
     }
 }
@@ -68,39 +65,31 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, Error>;
 
-    #[inline(never)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        match this.state.as_mut().project() {
-            StateProj::Called {
-                inner,
-                permit,
-                entrance,
-                version,
-            } => {
-                let mut polled = inner.poll(cx);
-                if polled.is_ready()
-                    && entrance.standing() != Standing::Open
-                    && *version <= Version::HTTP_11
-                {
-                    ask_to_leave(&mut polled);
-                }
-                match ready!(polled) {
-                    Ok(response) => {
-                        let permit = permit.take();
-                        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
-                    }
-                    Err(error) => {
-                        // Drops the inner future, then the permit.
-                        this.state.set(State::Refused { response: None });
-                        Poll::Ready(Err(error))
-                    }
-                }
-            }
-            StateProj::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return match this.refusal.take() {
+                Some(refusal) => Poll::Ready(Ok(*refusal)),
                 None => Poll::Pending,
-            },
+            };
+        };
+        let mut polled = inner.poll(cx);
+        if polled.is_ready()
+            && this.entrance.standing() != Standing::Open
+            && *this.version <= Version::HTTP_11
+        {
+            ask_to_leave(&mut polled);
+        }
+        match ready!(polled) {
+            Ok(response) => {
+                let permit = this.permit.take();
+                Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
+            }
+            Err(error) => {
+                this.inner.set(None);
+                *this.permit = None;
+                Poll::Ready(Err(error))
+            }
         }
     }
 }
@@ -120,9 +109,9 @@ fn ask_to_leave<B, E>(polled: &mut Poll<Result<Response<B>, E>>) {
 
 impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Called { .. } => "called",
-            State::Refused { .. } => "refused",
+        let state = match &self.inner {
+            Some(_) => "called",
+            None => "refused",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

@@ -118,13 +118,10 @@ impl<S, R, E> DrainService<S, R, E> {
     where
         R: Refuse<ReqBody, ResBody>,
     {
+        let version = request.version();
         let mut response = self.refuse.refuse(&request);
-        send_away(
-            response.headers_mut(),
-            request.version(),
-            self.settings.retry_after,
-        );
-        ResponseFuture::refused(response)
+        send_away(response.headers_mut(), version, self.settings.retry_after);
+        ResponseFuture::refused(response, self.entrance, version)
     }
 }
 
