@@ -56,3 +56,40 @@ fn assign() -> usize {
     INDEX.set(index);
     index
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::index;
+
+    #[test]
+    fn a_thread_keeps_its_index() {
+        assert_eq!(index(), index());
+    }
+
+    #[test]
+    fn threads_at_the_same_time_have_different_ones() {
+        let all_here = Barrier::new(8);
+        let indexes: HashSet<_> = thread::scope(|scope| {
+            let take = || {
+                let index = index();
+                all_here.wait();
+                index
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert_eq!(indexes.len(), 8);
+    }
+
+    #[test]
+    fn an_index_is_given_back_when_its_thread_ends() {
+        // The other tests run at the same time, so which one it is cannot be told; but a thousand
+        // threads one after the other do not take a thousand.
+        let indexes = (0..1_000).map(|_| thread::spawn(index).join().unwrap());
+        assert!(indexes.max() < Some(500));
+    }
+}

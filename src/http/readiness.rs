@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use tower_service::Service;
 
@@ -61,8 +61,9 @@ impl<ReqBody> Service<Request<ReqBody>> for Readiness {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<ReqBody>) -> ReadinessFuture {
-        let (status, words) = match self.drain.phase() {
+    fn call(&mut self, request: Request<ReqBody>) -> ReadinessFuture {
+        let phase = self.drain.phase();
+        let (status, words) = match phase {
             Phase::Serving => (StatusCode::OK, "serving\n"),
             Phase::LameDuck => (StatusCode::SERVICE_UNAVAILABLE, "lame duck\n"),
             Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -72,6 +73,9 @@ impl<ReqBody> Service<Request<ReqBody>> for Readiness {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if phase != Phase::Serving && request.version() <= Version::HTTP_11 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         ReadinessFuture {
             response: ready(response),
         }

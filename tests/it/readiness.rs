@@ -13,6 +13,8 @@ async fn readiness_fails_from_the_lame_duck_on_and_holds_nothing_open() {
     let mut probe = async || {
         let response = readiness.call(get("/readyz")).await.unwrap();
         assert_eq!(response.headers()["cache-control"], "no-store");
+        let closes = response.headers().contains_key("connection");
+        assert_eq!(closes, response.status() != StatusCode::OK);
         (response.status(), text(response.into_body()).await)
     };
     let permit = drain.try_enter().unwrap();

@@ -202,3 +202,13 @@ async fn an_upgrade_keeps_its_own_connection_header() {
     let response = drain.layer().layer(inner).call(get("/")).await.unwrap();
     assert_eq!(response.headers()[CONNECTION], "upgrade");
 }
+
+#[tokio::test]
+async fn the_closures_arguments_need_no_types() {
+    let drain = Drain::new();
+    let layer = drain
+        .layer()
+        .exempt(|request| request.uri().path() == "/metrics")
+        .refuse_with(|_| Response::new(Body::from("gone")));
+    assert_eq!(ask(&layer, get("/metrics")).await.status(), StatusCode::OK);
+}
