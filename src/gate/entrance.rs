@@ -2,8 +2,8 @@
 
 use tokio::sync::futures::Notified;
 
-use super::lease::Gate;
 use super::permit::Permit;
+use super::pool::Gate;
 use super::raw::{Generation, Shard, Status};
 use super::thread;
 

@@ -31,6 +31,7 @@ mod entrance;
 mod lease;
 mod orphans;
 mod permit;
+mod pool;
 mod raw;
 mod thread;
 

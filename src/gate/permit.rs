@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::lease::Gate;
+use super::pool::Gate;
 use super::raw::Shard;
 
 /// One admitted unit of work: while one lives, the drain is not finished.

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use super::exempt::ExemptNone;
 use super::refusal::Unavailable;
-use super::service::DrainService;
+use super::service::{DrainService, Settings};
 use crate::drain::Drain;
 
 /// Counts the requests in flight, and refuses newcomers once draining has started.
@@ -44,14 +44,6 @@ pub struct DrainLayer<R = Unavailable, E = ExemptNone> {
     settings: Settings,
     refuse: R,
     exempt: E,
-}
-
-/// What a service needs to know. `Copy`, as each request clones the service.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// In seconds.
-    pub(super) retry_after: u64,
-    pub(super) share_permit: bool,
 }
 
 impl DrainLayer {

@@ -10,7 +10,6 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::exempt::{Exempt, ExemptNone};
 use super::future::ResponseFuture;
-use super::layer::Settings;
 use super::refusal::{Refuse, Unavailable, send_away};
 use crate::gate::{Admission, Changed, Entrance, Permit, Standing};
 
@@ -28,6 +27,14 @@ pub struct DrainService<S, R = Unavailable, E = ExemptNone> {
     stalled: bool,
     /// The gate's next change, while this instance waits for the inner one to be ready.
     change: Option<Pin<Box<Changed>>>,
+}
+
+/// What a service needs to know. `Copy`, as each request clones the service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// In seconds.
+    pub(super) retry_after: u64,
+    pub(super) share_permit: bool,
 }
 
 impl<S, R, E> DrainService<S, R, E> {
