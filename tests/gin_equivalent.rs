@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -178,7 +178,9 @@ fn what_runs_is_answered_newcomers_are_not_and_the_rows_are_there() {
         assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
         assert!(refused.contains("connection: close\r\n"), "{refused}");
         // axum closes the port on a task of its own, while the requests still run.
+        let start = Instant::now();
         while TcpStream::connect(server.address).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "the port stays open");
             thread::yield_now();
         }
         for stream in running {
