@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
-use http::Request;
+use http::{Request, Response};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, service_fn};
 use tower_drain::{Drain, Permit, Phase};
@@ -117,14 +118,14 @@ fn entered_before_the_inner_call_and_released_after_the_inner_future() {
         let inner = service_fn(move |_: Request<Body>| {
             assert_eq!(in_call.in_flight(), 1, "entered after the call");
             let witness = witness.take();
-            async move {
-                let _witness = witness;
-                if fails {
-                    return Err("broken");
+            // Keeps the witness until it is dropped itself, also when it is done.
+            std::future::poll_fn(move |_| {
+                let _kept = &witness;
+                match fails {
+                    true => Poll::Ready(Err("broken")),
+                    false => Poll::<Result<Response<Body>, _>>::Pending,
                 }
-                std::future::pending::<()>().await;
-                Ok(hello())
-            }
+            })
         });
         let mut service = drain.layer().layer(inner);
         let mut response = task::spawn(service.call(get("/")));
