@@ -3,10 +3,6 @@ use http::Request;
 /// Which requests a layer lets pass, neither counted nor refused. Implemented by
 /// `Fn(&Request<ReqBody>) -> bool`, and not to be implemented outside this crate.
 pub trait Exempt<ReqBody>: sealed::Sealed<ReqBody> {
-    /// Whether there can be such requests at all.
-    #[doc(hidden)]
-    const ANY: bool;
-
     #[doc(hidden)]
     fn is_exempt(&self, request: &Request<ReqBody>) -> bool;
 }
@@ -17,8 +13,6 @@ pub trait Exempt<ReqBody>: sealed::Sealed<ReqBody> {
 pub struct ExemptNone;
 
 impl<ReqBody> Exempt<ReqBody> for ExemptNone {
-    const ANY: bool = false;
-
     #[inline]
     fn is_exempt(&self, _: &Request<ReqBody>) -> bool {
         false
@@ -29,8 +23,6 @@ impl<F, ReqBody> Exempt<ReqBody> for F
 where
     F: Fn(&Request<ReqBody>) -> bool,
 {
-    const ANY: bool = true;
-
     #[inline]
     fn is_exempt(&self, request: &Request<ReqBody>) -> bool {
         self(request)
