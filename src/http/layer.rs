@@ -38,6 +38,11 @@ use crate::drain::Drain;
 ///
 /// Everything is decided per request, so one layer may be applied to several services, and they all
 /// belong to the one drain.
+///
+/// # What a refused client sees
+///
+/// A refusal is made without reading the request's body. Over HTTP/1 a client that is in the middle
+/// of an upload may find the connection reset instead of the answer, as with any early answer.
 #[derive(Clone)]
 pub struct DrainLayer<R = Unavailable, E = ExemptNone> {
     drain: Drain,
