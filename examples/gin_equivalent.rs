@@ -30,6 +30,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tower_drain::{Drain, TimedOut};
 use tracing::{error, info, warn};
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What closing the database may take, when the worker has used up the rest.
+const GRACE: Duration = Duration::from_secs(1);
+
 type Error = Box<dyn std::error::Error>;
 
 #[derive(Clone)]
@@ -46,7 +50,8 @@ async fn main() -> Result<ExitCode, Error> {
         .with_ansi(io::stderr().is_terminal())
         .init();
     let timeout = match env::var("TIMEOUT") {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds.parse()?)?,
+        // A day at most: an enormous one has no place on the clock.
+        Ok(seconds) => Duration::try_from_secs_f64(seconds.parse()?)?.min(DAY),
         Err(_) => Duration::from_secs(5),
     };
     let mut signals = Signals::new()?;
@@ -80,8 +85,10 @@ async fn main() -> Result<ExitCode, Error> {
         // None in flight is not yet all on the wire: the server has to flush, and closes after it.
         let connections = timeout_at(deadline, server).await;
         drop(stop);
-        let jobs = timeout_at(Instant::now() + timeout, worker).await;
-        database.close().await;
+        let deadline = Instant::now() + timeout;
+        let jobs = timeout_at(deadline, worker).await;
+        // Bounded too: what was abandoned may still have a connection.
+        let _ = timeout_at(deadline.max(Instant::now() + GRACE), database.close()).await;
         abandoned(requests.err(), connections.is_err(), jobs.is_err())
     };
     let code = tokio::select! {

@@ -2,8 +2,7 @@
 //! calls get status 14, `UNAVAILABLE`, on which clients retry elsewhere.
 //!
 //! ```sh
-//! cargo run --example tonic                 # then, with grpcurl for example:
-//! grpcurl -plaintext -import-path . -proto greeter.proto 127.0.0.1:50051 greeter.Greeter/Greet
+//! cargo run --example tonic                 # serves on 127.0.0.1:50051 until Ctrl-C
 //! ```
 //!
 //! The service is written by hand so that building needs no protoc: it is what `tonic-build` makes of
@@ -20,6 +19,7 @@ use http::{Request, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic_health::ServingStatus;
 use tonic_prost::ProstCodec;
 use tower_drain::Drain;
 
@@ -84,7 +84,7 @@ impl tower::Service<Request<Body>> for Greeter {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let drain = Drain::new();
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
 
     // Health is exempt: its `Watch` streams never end, and probes are no work to wait for.
@@ -99,12 +99,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = tokio::spawn(server);
 
     tokio::signal::ctrl_c().await?;
-    health.set_not_serving::<Greeter>().await;
+    // The server as a whole, which is what most probes ask for, and the service.
+    for service in ["", Greeter::NAME] {
+        health
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+    }
     let deadline = Instant::now() + Duration::from_secs(30);
     let report = drain.drain_until(deadline).await?;
     println!("{report:?}");
-    // The reporter holds the health streams open; without it they end, and the connections can.
-    drop(health);
+    // This ends the health streams, without which their connections would stay open.
+    for service in ["", Greeter::NAME] {
+        health.clear_service_status(service).await;
+    }
     timeout_at(deadline, server).await???;
     Ok(())
 }

@@ -52,7 +52,7 @@ impl Generation {
 pub(crate) struct Status(u64);
 
 impl Status {
-    /// Open as `generation`, and no notice given: the one case that admission is made fast for.
+    /// Open as `generation`, and no notice given: the one case that is made fast.
     #[inline]
     pub(crate) fn is_plainly_open(self, generation: Generation) -> bool {
         self.0 & !BUSY_MASK == generation.0

@@ -86,6 +86,7 @@ where
                 Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
             }
             Err(error) => {
+                // At once and in this order, not when whoever polls gets round to the drop.
                 this.inner.set(None);
                 *this.permit = None;
                 Poll::Ready(Err(error))

@@ -77,14 +77,10 @@ async fn draining_from_many_tasks_while_requests_come_and_go() {
     for _ in 0..8 {
         let drain = drain.clone();
         tasks.push(tokio::spawn(async move {
-            let mut admitted = 0_u64;
             while let Ok(permit) = drain.try_enter() {
-                admitted += 1;
                 tokio::task::yield_now().await;
                 drop(permit);
             }
-            assert!(drain.phase() >= Phase::Serving);
-            admitted
         }));
     }
     tokio::task::yield_now().await;
