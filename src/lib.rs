@@ -78,6 +78,7 @@
 mod drain;
 mod gate;
 mod http;
+mod shutdown;
 
 pub use crate::drain::{Closed, Drain, DrainWait, Phase, Reached, Report, TimedOut};
 pub use crate::gate::Permit;
@@ -85,6 +86,9 @@ pub use crate::http::{
     DrainLayer, DrainService, Exempt, ExemptNone, Readiness, ReadinessFuture, Refuse, ResponseBody,
     ResponseFuture, Unavailable,
 };
+#[cfg(feature = "signal")]
+pub use crate::shutdown::signal;
+pub use crate::shutdown::{DefaultForce, DefaultOn, Run, Shutdown, ShutdownError, Signal};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

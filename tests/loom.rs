@@ -60,6 +60,46 @@ fn whoever_enters_against_a_close_is_refused_or_waited_for() {
 }
 
 #[test]
+fn whoever_enters_under_notice_is_told_and_no_less_bound_by_a_close() {
+    loom::model(|| {
+        let (gate, generation) = open(2);
+        let other = gate.clone();
+        let enterer = thread::spawn(move || {
+            let entered = other.shard(1).enter(generation);
+            entered || other.shard(1).enter_noticed(generation).is_some()
+        });
+        gate.set_notice(true);
+        assert!(!gate.shard(0).enter(generation), "not told");
+        assert_eq!(gate.shard(0).enter_noticed(generation), Some(true));
+        assert!(!leave(&gate, 0), "idle though nobody has closed it");
+        let in_flight = gate.close();
+        assert_eq!(gate.shard(1).enter_noticed(generation), None);
+        let entered = enterer.join().unwrap();
+        assert_eq!(in_flight, usize::from(entered));
+        assert_eq!(gate.status().is_idle(), !entered);
+        assert_eq!(entered, entered && leave(&gate, 1));
+    });
+}
+
+#[test]
+fn a_notice_taken_back_leaves_no_trace() {
+    loom::model(|| {
+        let (gate, generation) = open(1);
+        let other = gate.clone();
+        let enterer = thread::spawn(move || {
+            let entered = other.shard(0).enter(generation)
+                || other.shard(0).enter_noticed(generation).is_some();
+            assert!(entered, "refused by an open gate");
+        });
+        gate.set_notice(true);
+        gate.set_notice(false);
+        assert!(gate.shard(0).enter(generation));
+        enterer.join().unwrap();
+        assert_eq!(gate.in_flight(), 2);
+    });
+}
+
+#[test]
 fn the_last_leave_against_a_close_is_announced_by_one_of_them() {
     loom::model(|| {
         let (gate, generation) = open(2);

@@ -2,9 +2,10 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Closed, DrainWait, Phase, Reached};
+use super::{Closed, DrainWait, Phase, Reached, events};
 use crate::gate::{Admission, Entrance, Lease, Permit};
 
 /// The handle of a drain: starts it, watches it, waits for it.
@@ -48,9 +49,20 @@ pub struct Drain {
 
 struct Shared {
     lease: Lease,
-    /// How many were in flight when draining started. Also what makes a second caller of `start`
-    /// wait until the first has closed all of the gate.
-    started: OnceLock<usize>,
+    /// How draining started. Also what makes a second caller of `start` wait until the first has
+    /// closed all of the gate.
+    started: OnceLock<Started>,
+    /// How often readiness has failed since the lame duck began.
+    probes: watch::Sender<u32>,
+    /// Set by the first to see that all have left, who tells it.
+    drained_told: OnceLock<()>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Started {
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    pub(super) at: Instant,
+    pub(super) in_flight: usize,
 }
 
 impl Drain {
@@ -60,6 +72,8 @@ impl Drain {
             shared: Arc::new(Shared {
                 lease: Lease::new(),
                 started: OnceLock::new(),
+                probes: watch::Sender::new(0),
+                drained_told: OnceLock::new(),
             }),
         }
     }
@@ -103,7 +117,8 @@ impl Drain {
     /// [`Closed`] once draining has started.
     pub fn try_enter(&self) -> Result<Permit, Closed> {
         match self.entrance().enter() {
-            Admission::Admitted(permit) => Ok(permit),
+            // A job is no sign that a balancer still sends requests here, so its arrival is not noted.
+            Admission::Admitted(permit) | Admission::Noticed(permit) => Ok(permit),
             // `Unattended` takes the drop of the last handle, and here is one.
             Admission::Refused | Admission::Unattended => Err(Closed),
         }
@@ -114,14 +129,23 @@ impl Drain {
     ///
     /// Returns true if this call made the change; false in any phase but [`Phase::Serving`].
     pub fn lame_duck(&self) -> bool {
-        self.announced(self.shared.lease.set_notice(true))
+        let changed = self.announced(self.shared.lease.set_notice(true));
+        if changed {
+            self.shared.probes.send_replace(0);
+            events::lame_duck(self);
+        }
+        changed
     }
 
     /// Takes [`lame_duck`](Self::lame_duck) back.
     ///
     /// Returns true if this call made the change; false in any phase but [`Phase::LameDuck`].
     pub fn resume(&self) -> bool {
-        self.announced(self.shared.lease.set_notice(false))
+        let changed = self.announced(self.shared.lease.set_notice(false));
+        if changed {
+            events::resumed(self);
+        }
+        changed
     }
 
     /// Starts draining: from now on newcomers are refused. There is no way back.
@@ -134,10 +158,16 @@ impl Drain {
         let mut made = false;
         self.shared.started.get_or_init(|| {
             made = true;
-            self.shared.lease.close()
+            let in_flight = self.shared.lease.close();
+            let at = Instant::now();
+            Started { at, in_flight }
         });
         // Outside of the cell: a waker may run anything, another `start` too.
-        self.announced(made)
+        self.announced(made);
+        if made {
+            events::draining(self);
+        }
+        made
     }
 
     /// A future that resolves once `phase` or a later one is reached.
@@ -213,9 +243,30 @@ impl Drain {
         self.shared.lease.entrance()
     }
 
-    /// Zero before draining has started.
-    pub(super) fn in_flight_at_start(&self) -> usize {
-        self.shared.started.get().copied().unwrap_or(0)
+    /// Notes that readiness has been answered with 503.
+    pub(crate) fn note_probe(&self) {
+        self.shared.probes.send_modify(|probes| *probes += 1);
+    }
+
+    /// How often readiness has been answered with 503, since the lame duck began.
+    pub(crate) fn probes(&self) -> watch::Receiver<u32> {
+        self.shared.probes.subscribe()
+    }
+
+    /// Since when no request has come, as a lame duck. `None` before that.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        self.shared.lease.quiet_since()
+    }
+
+    /// `None` before draining has started.
+    pub(super) fn started(&self) -> Option<Started> {
+        self.shared.started.get().copied()
+    }
+
+    /// How draining started, for the first who asks after it has ended.
+    pub(super) fn first_to_see_drained(&self) -> Option<Started> {
+        self.started()
+            .filter(|_| self.shared.drained_told.set(()).is_ok())
     }
 }
 

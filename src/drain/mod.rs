@@ -1,6 +1,7 @@
 //! Floor 2: the handle, the phases and the waits. Knows no HTTP.
 
 mod closed;
+mod events;
 mod handle;
 mod phase;
 mod reached;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Drain, Phase};
+use super::{Drain, Phase, events};
 use crate::gate::Changed;
 
 pin_project! {
@@ -49,6 +49,9 @@ impl Future for Reached {
         while this.drain.phase() < *this.phase {
             ready!(this.changed.as_mut().poll(cx));
             this.changed.set(this.drain.entrance().changed());
+        }
+        if *this.phase == Phase::Drained {
+            events::drained(this.drain);
         }
         Poll::Ready(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Reached;
+use super::{Drain, Reached, events};
 
 pin_project! {
     /// A future that resolves once nothing is in flight or the time is up.
@@ -37,12 +37,17 @@ pub struct Report {
     elapsed: Duration,
     in_flight_at_start: usize,
     refused: u64,
+    server_elapsed: Option<Duration>,
 }
 
 /// The error of a drain whose time was up before everything had left.
 ///
 /// What is still in flight goes on: nothing was cut off. Newcomers are refused as before, and
 /// another wait may be made.
+///
+/// From [`Shutdown::run`](crate::Shutdown::run) it also tells which of two things was late: the
+/// requests, if [`in_flight`](Self::in_flight) is not zero, or else the server, which had connections
+/// left to flush and close.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     in_flight: usize,
@@ -83,15 +88,14 @@ impl Future for DrainWait {
             }
         }
         let drain = this.drained.drain();
-        let elapsed = this.since.elapsed();
+        let timed_out = TimedOut::of(drain, *this.since);
         // The gate is closed, so none in flight is final: the last may have left just now.
-        Poll::Ready(match drain.in_flight() {
-            0 => Ok(Report {
-                elapsed,
-                in_flight_at_start: drain.in_flight_at_start(),
-                refused: drain.refused(),
-            }),
-            in_flight => Err(TimedOut { in_flight, elapsed }),
+        Poll::Ready(if timed_out.in_flight == 0 {
+            events::drained(drain);
+            Ok(Report::of(drain, *this.since))
+        } else {
+            events::timed_out(&timed_out);
+            Err(timed_out)
         })
     }
 }
@@ -109,6 +113,16 @@ impl fmt::Debug for DrainWait {
 // === impl Report ===
 
 impl Report {
+    /// Of a wait since then that sees only now that nothing is in flight.
+    pub(crate) fn of(drain: &Drain, since: Instant) -> Self {
+        Self {
+            elapsed: since.elapsed(),
+            in_flight_at_start: drain.started().map_or(0, |started| started.in_flight),
+            refused: drain.refused(),
+            server_elapsed: None,
+        }
+    }
+
     /// How long this wait took: from the call that made it until it saw that nothing was in flight.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
@@ -123,12 +137,36 @@ impl Report {
     pub fn refused(&self) -> u64 {
         self.refused
     }
+
+    /// How long the server took to flush and close its connections, from when draining started: it
+    /// does so while the requests leave and after the last has. `None` but in the report of
+    /// [`Shutdown::run`](crate::Shutdown::run), which waits for the server too.
+    pub fn server_elapsed(&self) -> Option<Duration> {
+        self.server_elapsed
+    }
+
+    pub(crate) fn with_server(self, elapsed: Duration) -> Self {
+        let server_elapsed = Some(elapsed);
+        Self {
+            server_elapsed,
+            ..self
+        }
+    }
 }
 
 // === impl TimedOut ===
 
 impl TimedOut {
-    /// How many permits lived when the time was up.
+    /// Of a wait since then that gives up now.
+    pub(crate) fn of(drain: &Drain, since: Instant) -> Self {
+        Self {
+            in_flight: drain.in_flight(),
+            elapsed: since.elapsed(),
+        }
+    }
+
+    /// How many permits lived when the time was up. Zero says that it was the server that was late,
+    /// see above.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -137,15 +175,21 @@ impl TimedOut {
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
+
+    /// What was left, in words.
+    pub(crate) fn fmt_left(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.in_flight {
+            0 => f.write_str("no request in flight, but connections still open"),
+            in_flight => write!(f, "{in_flight} still in flight"),
+        }
+    }
 }
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { in_flight, elapsed } = self;
-        write!(
-            f,
-            "drain timed out after {elapsed:.1?}: {in_flight} still in flight"
-        )
+        let elapsed = self.elapsed;
+        write!(f, "drain timed out after {elapsed:.1?}: ")?;
+        self.fmt_left(f)
     }
 }
 

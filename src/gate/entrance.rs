@@ -1,6 +1,7 @@
 //! Where one enters.
 
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 
 use super::permit::Permit;
 use super::pool::Gate;
@@ -20,6 +21,8 @@ pub(crate) type Changed = Notified<'static>;
 /// What an [`Entrance`] has to say to a newcomer.
 pub(crate) enum Admission {
     Admitted(Permit),
+    /// Admitted under notice.
+    Noticed(Permit),
     /// The gate is closed: turn the newcomer away.
     Refused,
     /// Every handle was dropped while the gate was open: nobody can wait, so nobody need be counted.
@@ -40,19 +43,34 @@ impl Entrance {
     pub(crate) fn enter(self) -> Admission {
         let shard = self.gate.raw.shard(thread::index());
         if shard.enter(self.generation) {
-            let gate = self.gate;
-            return Admission::Admitted(Permit { shard, gate });
+            return Admission::Admitted(self.permit(shard));
         }
-        self.turn_away(shard)
+        self.enter_otherwise(shard)
+    }
+
+    #[inline]
+    fn permit(self, shard: &'static Shard) -> Permit {
+        let gate = self.gate;
+        Permit { shard, gate }
     }
 
     #[cold]
-    fn turn_away(self, shard: &Shard) -> Admission {
-        if self.is_orphaned() {
-            return Admission::Unattended;
+    fn enter_otherwise(self, shard: &'static Shard) -> Admission {
+        match shard.enter_noticed(self.generation) {
+            Some(true) => Admission::Noticed(self.permit(shard)),
+            // Withdrawn just now.
+            Some(false) => Admission::Admitted(self.permit(shard)),
+            None if self.is_orphaned() => Admission::Unattended,
+            None => {
+                shard.refuse(self.generation);
+                Admission::Refused
+            }
         }
-        shard.refuse(self.generation);
-        Admission::Refused
+    }
+
+    /// Notes that a newcomer entered under notice, now. For whoever holds a permit.
+    pub(crate) fn note_arrival(self) {
+        *self.gate.arrivals.mine() = Some(Instant::now());
     }
 
     #[inline]

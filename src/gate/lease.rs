@@ -1,5 +1,9 @@
 //! The right to close a gate.
 
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
 use super::entrance::Entrance;
 use super::pool::Gate;
 use super::raw::Status;
@@ -8,6 +12,8 @@ use super::raw::Status;
 /// lets the gate be used again as soon as it is idle.
 pub(crate) struct Lease {
     entrance: Entrance,
+    /// When notice was given. The lock is also what makes those who give and withdraw it take turns.
+    noticed: Mutex<Option<Instant>>,
 }
 
 impl Lease {
@@ -16,6 +22,7 @@ impl Lease {
         let (gate, generation) = Gate::open();
         Self {
             entrance: Entrance { gate, generation },
+            noticed: Mutex::new(None),
         }
     }
 
@@ -29,7 +36,27 @@ impl Lease {
 
     /// Gives or withdraws notice that the gate will close; true if that changed anything.
     pub(crate) fn set_notice(&self, notice: bool) -> bool {
-        self.gate().raw.set_notice(notice)
+        let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        if notice && noticed.is_none() {
+            // What an earlier notice has left, this gate's or another drain's.
+            self.gate()
+                .arrivals
+                .each()
+                .for_each(|mut last| *last = None);
+        }
+        let changed = self.gate().raw.set_notice(notice);
+        if changed {
+            *noticed = notice.then(Instant::now);
+        }
+        changed
+    }
+
+    /// Since when nobody has entered under notice: since the last one did, or since it was given.
+    /// `None` without notice.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let noticed = *self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.gate().arrivals.each().filter_map(|last| *last).max();
+        noticed.map(|noticed| last.map_or(noticed, |last| last.max(noticed)))
     }
 
     /// Closes the gate and returns how many were inside. The caller owes an

@@ -19,6 +19,8 @@
 //!   once; whoever makes it so counts it off the gate's own word, and whoever counts off the last
 //!   one announces it. The cost of waking does not depend on how many were in flight, and there is
 //!   no timer.
+//! - Notice is a bit in the shards' words too: those who enter compare with it anyway, so that only
+//!   under notice does anyone do more than count, and that is to note when they came.
 //! - `&'static` in safe code means leaked, so gates are used again: the last handle's drop, or the
 //!   last permit's if that comes later, puts the gate on a free list, and the next drain opens it as
 //!   the next generation. A service left over from an earlier one finds a foreign generation, and
@@ -33,6 +35,7 @@ mod orphans;
 mod permit;
 mod pool;
 mod raw;
+mod sharded;
 mod thread;
 
 /// What `raw` counts with. A module of its own because `tests/loom.rs` puts loom's in its place.

@@ -1,26 +1,25 @@
 //! A gate, and where the gates are kept that nobody uses.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::orphans::Orphans;
 use super::raw::{Generation, Outcome, RawGate};
+use super::sharded::Sharded;
+use super::thread;
 
 /// Gates that are idle and that nobody holds.
 static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
-
-/// As many as run at once, so that each may have one for itself.
-static SHARDS: LazyLock<usize> = LazyLock::new(|| {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    threads.next_power_of_two().min(64)
-});
 
 /// The counting core, and those who are told of it.
 pub(super) struct Gate {
     pub(super) raw: RawGate,
     /// Told of every change of the gate's word that someone may wait for.
     pub(super) changed: Notify,
+    /// When the last newcomer entered under notice.
+    pub(super) arrivals: Sharded<Option<Instant>>,
     pub(super) orphans: Orphans,
 }
 
@@ -32,8 +31,9 @@ impl Gate {
             let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let gate = free.unwrap_or_else(|| {
                 Box::leak(Box::new(Gate {
-                    raw: RawGate::new(*SHARDS),
+                    raw: RawGate::new(thread::shards()),
                     changed: Notify::const_new(),
+                    arrivals: Sharded::default(),
                     orphans: Orphans::default(),
                 }))
             });

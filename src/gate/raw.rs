@@ -6,10 +6,13 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-/// Counts live in the low 40 bits of a shard's word. To overflow them takes 2^40 permits that are
-/// never dropped, which is 16 TiB of permits, or hours of nothing but `mem::forget`.
-const COUNT_MASK: u64 = (1 << 40) - 1;
+/// Counts live in the low 39 bits of a shard's word. To overflow them takes 2^39 permits that are
+/// never dropped, which is 8 TiB of permits, or hours of nothing but `mem::forget`.
+const COUNT_MASK: u64 = (1 << 39) - 1;
 const ONE: u64 = 1;
+/// In a shard's word: notice has been given, so whoever enters is to be told. A copy of the gate's
+/// own, put where those who enter look anyway.
+const SHARD_NOTICE: u64 = 1 << 39;
 /// In a shard's word: no one enters any more.
 const SHARD_CLOSED: u64 = 1 << 40;
 /// Both kinds of word, a shard's and the gate's, carry the generation in their top 23 bits.
@@ -116,17 +119,31 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Counts one in, unless the shard is closed or of another generation.
+    /// Counts one in, unless the shard is closed, of another generation or under notice.
     ///
     /// Admission and closing meet in this one word: either the count is up before the bit is set,
     /// and `close` reports it, or the bit is set first, and this fails without touching the count.
     #[inline]
     pub(crate) fn enter(&self, generation: Generation) -> bool {
+        // One comparison for all three: else an open shard of this generation has no other bit set.
+        self.enter_if(|word| word & !COUNT_MASK == generation.0)
+            .is_some()
+    }
+
+    /// As [`enter`](Self::enter), but under notice too. Returns whether there was notice, or `None`
+    /// if the shard is closed or of another generation.
+    pub(crate) fn enter_noticed(&self, generation: Generation) -> Option<bool> {
+        self.enter_if(|word| word & !(COUNT_MASK | SHARD_NOTICE) == generation.0)
+            .map(|word| word & SHARD_NOTICE != 0)
+    }
+
+    /// Counts one in if the word is `welcoming`; the word that was.
+    #[inline]
+    fn enter_if(&self, welcoming: impl Fn(u64) -> bool) -> Option<u64> {
         // Acquire, here and on failure: whoever is turned away sees what was written before the
         // shard was closed or opened anew (`close`, `open`: Release), such as who orphaned it.
         let mut word = self.word.load(Ordering::Acquire);
-        // One comparison for both: an open shard of this generation has no other bit set.
-        while word & !COUNT_MASK == generation.0 {
+        while welcoming(word) {
             // Relaxed on success: entering publishes nothing, and the closing it must not miss is
             // a bit of this same word.
             match self.word.compare_exchange_weak(
@@ -135,11 +152,11 @@ impl Shard {
                 Ordering::Relaxed,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return true,
+                Ok(_) => return Some(word),
                 Err(current) => word = current,
             }
         }
-        false
+        None
     }
 
     /// Counts one more in, closed or not. Only for someone who is inside this shard already: that
@@ -158,7 +175,7 @@ impl Shard {
         // the shard idle: it has seen what all the others did before they left (their Release),
         // and passes that on through `count_off`.
         let before = self.word.fetch_sub(ONE, Ordering::AcqRel);
-        before & (SHARD_CLOSED | COUNT_MASK) == SHARD_CLOSED | ONE
+        before & (SHARD_CLOSED | COUNT_MASK) == (SHARD_CLOSED | ONE)
     }
 
     /// Notes that one was turned away, unless the shard has gone on to another generation.
@@ -169,6 +186,15 @@ impl Shard {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 (Generation::of(word) == generation).then_some(word + ONE)
             });
+    }
+
+    fn set_notice(&self, notice: bool) {
+        // Relaxed: the bit tells those who enter to look closer, and orders nothing.
+        if notice {
+            self.word.fetch_or(SHARD_NOTICE, Ordering::Relaxed);
+        } else {
+            self.word.fetch_and(!SHARD_NOTICE, Ordering::Relaxed);
+        }
     }
 
     fn close(&self) -> u64 {
@@ -249,14 +275,22 @@ impl RawGate {
     }
 
     /// Gives or withdraws notice; true if that changed anything. A closed gate keeps what it has.
+    /// Callers take turns, or the shards might end up other than the gate.
     pub(crate) fn set_notice(&self, notice: bool) -> bool {
         // AcqRel: what was done before the notice is seen by those who see it (`status`).
-        self.state
+        let changed = self
+            .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
                 let status = Status(state);
                 (!status.is_closed() && status.has_notice() != notice).then_some(state ^ NOTICE)
             })
-            .is_ok()
+            .is_ok();
+        if changed {
+            for shard in &self.shards {
+                shard.set_notice(notice);
+            }
+        }
+        changed
     }
 
     /// Closes every shard, then the gate, and returns how many were inside the shards that this call

@@ -1,7 +1,14 @@
-//! A small index for each thread, so that threads that run at the same time use different shards.
+//! How many shards there are, and a small index for each thread, so that threads that run at the
+//! same time use different ones.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// As many as run at once, so that each may have one for itself; a power of two up to 64.
+static SHARDS: LazyLock<usize> = LazyLock::new(|| {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    threads.next_power_of_two().min(64)
+});
 
 /// Which indexes are taken. The lowest free one is given out, and is given back when its thread
 /// ends: with plain counting, threads that come and go (a blocking pool, say) would in time set two
@@ -37,6 +44,10 @@ impl Drop for Claim {
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         taken[self.0] = false;
     }
+}
+
+pub(super) fn shards() -> usize {
+    *SHARDS
 }
 
 /// The current thread's index.

@@ -1,6 +1,7 @@
 //! Floor 3: the middleware. Requests enter the gate here, and are turned away in their own protocol.
 
 mod body;
+mod events;
 mod exempt;
 mod future;
 mod layer;

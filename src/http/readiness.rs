@@ -20,7 +20,8 @@ use crate::drain::{Drain, Phase};
 /// waits for.
 ///
 /// Its answers never hold a drain open. Mount it beside the layer, or inside it with
-/// [`DrainLayer::exempt`](crate::DrainLayer::exempt); either way it answers in every phase.
+/// [`DrainLayer::exempt`](crate::DrainLayer::exempt); either way it answers in every phase. How
+/// often it has answered 503 is what [`Shutdown::probes`](crate::Shutdown::probes) goes by.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -75,6 +76,9 @@ impl<ReqBody> Service<Request<ReqBody>> for Readiness {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if phase != Phase::Serving && request.version() <= Version::HTTP_11 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if phase != Phase::Serving {
+            self.drain.note_probe();
         }
         ReadinessFuture {
             response: ready(response),

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::events;
 use super::exempt::{Exempt, ExemptNone};
 use super::future::ResponseFuture;
 use super::refusal::{Refuse, Unavailable, send_away};
@@ -87,6 +88,10 @@ where
         } else {
             match self.entrance.enter() {
                 Admission::Admitted(permit) => Some(permit),
+                Admission::Noticed(permit) => {
+                    self.entrance.note_arrival();
+                    Some(permit)
+                }
                 Admission::Unattended => None,
                 Admission::Refused => return self.refuse(request),
             }
@@ -125,6 +130,7 @@ impl<S, R, E> DrainService<S, R, E> {
     where
         R: Refuse<ReqBody, ResBody>,
     {
+        events::refused(&request);
         let version = request.version();
         let mut response = self.refuse.refuse(&request);
         send_away(response.headers_mut(), version, self.settings.retry_after);

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each folder of `src`, with the folders that it may import from.
-const FLOORS: [(&str, &[&str]); 3] = [
+const FLOORS: [(&str, &[&str]); 4] = [
     ("gate", &[]),
     ("drain", &["gate"]),
     ("http", &["drain", "gate"]),
+    ("shutdown", &["drain", "gate"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -14,6 +14,7 @@ mod phases;
 mod readiness;
 mod refusal;
 mod release;
+mod shutdown;
 mod sockets;
 mod support;
 mod waits;
