@@ -24,14 +24,15 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
-use tower_drain::{Drain, TimedOut};
+use tokio::time::{sleep, timeout};
+use tower_drain::{Drain, Phase, Shutdown, ShutdownError, signal};
 use tracing::{error, info, warn};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What closing the database may take, when the worker has used up the rest.
+/// What closing the database may take.
 const GRACE: Duration = Duration::from_secs(1);
 
 type Error = Box<dyn std::error::Error>;
@@ -45,22 +46,18 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Error> {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    let timeout = match env::var("TIMEOUT") {
+    start_logging();
+    let patience = match env::var("TIMEOUT") {
         // A day at most: an enormous one has no place on the clock.
         Ok(seconds) => Duration::try_from_secs_f64(seconds.parse()?)?.min(DAY),
         Err(_) => Duration::from_secs(5),
     };
-    let mut signals = Signals::new()?;
     let database = open_database().await?;
     let (jobs, queue) = mpsc::channel(1024);
-    let drain = Drain::new();
-
     let (stop, stopped) = oneshot::channel();
     let worker = tokio::spawn(work(queue, database.clone(), stopped));
+
+    let drain = Drain::new();
     let app = Router::new()
         .route("/", get(welcome))
         .with_state(App {
@@ -70,38 +67,54 @@ async fn main() -> Result<ExitCode, Error> {
         .layer(drain.layer());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(&address).await?;
-    info!("listening on {}", listener.local_addr()?);
+    let address = listener.local_addr()?;
     let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-    let mut server = tokio::spawn(serve.into_future());
-
-    tokio::select! {
-        _ = signals.next() => info!("Shutdown Server ..."),
-        ended = &mut server => return Err(format!("the server ended by itself: {ended:?}").into()),
-    }
-
-    let shutdown = async {
-        let deadline = Instant::now() + timeout;
-        let requests = drain.drain_until(deadline).await;
-        // None in flight is not yet all on the wire: the server has to flush, and closes after it.
-        let connections = timeout_at(deadline, server).await;
-        drop(stop);
-        let deadline = Instant::now() + timeout;
-        let jobs = timeout_at(deadline, worker).await;
-        // Bounded too: what was abandoned may still have a connection.
-        let _ = timeout_at(deadline.max(Instant::now() + GRACE), database.close()).await;
-        abandoned(requests.err(), connections.is_err(), jobs.is_err())
+    let server = async {
+        // Not before signals are listened for, which `run` does first: whoever reads it may send one.
+        info!("listening on {address}");
+        serve.await
     };
-    let code = tokio::select! {
-        code = shutdown => code,
-        // Polled for as long as the shutdown takes.
-        never = show_progress(&drain) => never,
-        _ = signals.next() => {
-            error!("second signal: abandoned {} in flight", drain.in_flight());
-            ExitCode::FAILURE
+    tokio::spawn(show_progress(drain.clone()));
+
+    let told = async {
+        let signal = signal::shutdown().await;
+        info!("Shutdown Server ...");
+        signal
+    };
+    let served = Shutdown::new(&drain)
+        .on(told)
+        .timeout(patience)
+        .run(server)
+        .await;
+    if let Err(error) = &served {
+        error!("{error}; abandoned {}", drain.in_flight());
+    }
+    // No request is left: now what the requests used.
+    let close = async {
+        drop(stop);
+        let worked = timeout(patience, worker).await.is_ok();
+        if !worked {
+            error!("the worker did not finish; abandoned 1 job");
         }
+        // Bounded too: what was abandoned may still have a connection.
+        let _ = timeout(GRACE, database.close()).await;
+        worked
+    };
+    let closed = match &served {
+        Err(ShutdownError::Forced(_)) => false,
+        _ => tokio::select! {
+            closed = close => closed,
+            _ = signal::shutdown() => {
+                error!("forced to stop; abandoned the worker");
+                false
+            }
+        },
     };
     info!("Server exiting");
-    Ok(code)
+    Ok(match served.is_ok() && closed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 async fn welcome(State(app): State<App>) -> Result<&'static str, StatusCode> {
@@ -164,64 +177,41 @@ async fn open_database() -> Result<SqlitePool, sqlx::Error> {
     Ok(database)
 }
 
-/// What is logged, and told to whoever waits for this process, when not all went well.
-fn abandoned(requests: Option<TimedOut>, connections: bool, jobs: bool) -> ExitCode {
-    if let Some(timed_out) = &requests {
-        error!("{timed_out}; abandoned {}", timed_out.in_flight());
-    } else if connections {
-        error!("no request in flight, but connections still open; abandoned them");
-    }
-    if jobs {
-        error!("the worker did not finish; abandoned 1 job");
-    }
-    match (requests, connections, jobs) {
-        (None, false, false) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+/// Logs to stderr. At a terminal the bar is how the drain comes along; elsewhere it is the crate's own
+/// events, a line a second.
+fn start_logging() {
+    let terminal = io::stderr().is_terminal();
+    let quiet = if terminal {
+        LevelFilter::WARN
+    } else {
+        LevelFilter::INFO
+    };
+    let filter = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("tower_drain", quiet);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(terminal);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
 }
 
-/// How the drain comes along: a bar at a terminal, a line a second elsewhere. Never ends.
-async fn show_progress(drain: &Drain) -> ExitCode {
-    let start = Instant::now();
+/// The bar, at a terminal, until the drain has ended.
+async fn show_progress(drain: Drain) {
     drain.draining().await;
-    if io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
-        let bar = ProgressBar::new_spinner();
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        loop {
-            bar.set_message(format!("{} in flight", drain.in_flight()));
-            bar.tick();
-            sleep(Duration::from_millis(100)).await;
-        }
+    if !io::stderr().is_terminal() {
+        return;
     }
-    loop {
-        info!(
-            "{} in flight after {:.0?}",
-            drain.in_flight(),
-            start.elapsed()
-        );
-        sleep(Duration::from_secs(1)).await;
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        bar.set_style(style);
     }
-}
-
-/// SIGINT and SIGTERM, either of them.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+    while drain.phase() < Phase::Drained {
+        bar.set_message(format!("{} in flight", drain.in_flight()));
+        bar.tick();
+        sleep(Duration::from_millis(100)).await;
     }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
+    bar.finish_and_clear();
 }

@@ -1,0 +1,175 @@
+//! Examples as processes of their own, with real signals and sockets. Not a test by itself: the
+//! binaries beside this folder that test processes share it.
+//!
+//! Nothing here sleeps for a while and hopes: each step waits for what the one before it shows, a
+//! line of the log or the state of a socket.
+
+#![allow(dead_code)] // Not each of those that share it needs all of it.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// No step may take longer: then something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The example's binary, built if it is not: `cargo test --test this_one` alone does not.
+fn binary(example: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let build = || {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", example]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
+        // This test's own binary is in `deps`, beside `examples`.
+        let deps = std::env::current_exe().unwrap();
+        let target = deps.parent().and_then(Path::parent).unwrap();
+        target.join("examples").join(example)
+    };
+    built.entry(example.into()).or_insert_with(build).clone()
+}
+
+/// An example that listens. Killed if the test goes before it has exited.
+pub(crate) struct Process {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    log: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    /// Starts it on a port of the kernel's choice, unless `env` says otherwise.
+    pub(crate) fn start(example: &str, env: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(binary(example))
+            .env("ADDR", "127.0.0.1:0")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                let _ = lines.send(line.unwrap());
+            }
+        });
+        let mut process = Self {
+            address: SocketAddr::from(([0; 4], 0)),
+            child,
+            log,
+            seen: Vec::new(),
+        };
+        let line = process.logged("listening on ");
+        process.address = line.rsplit(' ').next().unwrap().parse().unwrap();
+        process
+    }
+
+    /// Waits for a line of the log.
+    pub(crate) fn logged(&mut self, what: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {what:?} in {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// How it ended, with all that it has logged.
+    pub(crate) fn exit(mut self) -> Exited {
+        self.wait()
+    }
+
+    /// As [`exit`](Self::exit), for who cannot give it away.
+    pub(crate) fn wait(&mut self) -> Exited {
+        let start = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if start.elapsed() > PATIENCE => panic!("no exit: {:#?}", self.seen),
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let mut log = std::mem::take(&mut self.seen);
+        log.extend(self.log.iter());
+        Exited { status, log }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Exited {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: Vec<String>,
+}
+
+impl Exited {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn with(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self:#?}");
+        self
+    }
+
+    /// Asserts that this was logged, and says at which line.
+    #[track_caller]
+    pub(crate) fn said(&self, what: &str) -> usize {
+        let at = self.log.iter().position(|line| line.contains(what));
+        at.unwrap_or_else(|| panic!("no {what:?} in {self:#?}"))
+    }
+}
+
+/// What comes until the server closes the connection.
+pub(crate) fn answer(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A reset is an end, too; the tests look at what came before it.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+/// Waits until the server has read all that was sent to it on `stream`, by the kernel's own word.
+pub(crate) fn read_by_the_server(stream: &TcpStream) {
+    let hex = |address: SocketAddr| format!(":{:04X}", address.port());
+    let (client, server) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let waits = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let unread = !fields[4].ends_with(":00000000");
+            fields[1].ends_with(&hex(server)) && fields[2].ends_with(&hex(client)) && unread
+        })
+    };
+    while waits() {
+        thread::yield_now();
+    }
+}
