@@ -1,5 +1,5 @@
-//! A gRPC server with tonic: its health service says NOT_SERVING once draining has started, and new
-//! calls get status 14, `UNAVAILABLE`, on which clients retry elsewhere.
+//! A gRPC server with tonic: its health service says NOT_SERVING from the lame duck on, and once
+//! draining has started new calls get status 14, `UNAVAILABLE`, on which clients retry elsewhere.
 //!
 //! ```sh
 //! cargo run --example tonic                 # serves on 127.0.0.1:50051 until Ctrl-C
@@ -9,6 +9,7 @@
 //! `service Greeter { rpc Greet(Name) returns (Greeting); }`.
 
 use std::convert::Infallible;
+use std::env;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,12 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::time::{Instant, timeout_at};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic_health::ServingStatus;
 use tonic_prost::ProstCodec;
-use tower_drain::Drain;
+use tower_drain::{Drain, Phase, Shutdown};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Name {
@@ -87,31 +89,41 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
 
+    let phases = drain.clone();
+    tokio::spawn(async move {
+        phases.reached(Phase::LameDuck).await;
+        // The server as a whole, which is what most probes ask for, and the service.
+        for service in ["", Greeter::NAME] {
+            let status = ServingStatus::NotServing;
+            health.set_service_status(service, status).await;
+        }
+        phases.drained().await;
+        // This ends the health streams, without which their connections would stay open.
+        for service in ["", Greeter::NAME] {
+            health.clear_service_status(service).await;
+        }
+    });
+
     // Health is exempt: its `Watch` streams never end, and probes are no work to wait for.
     let layer = drain
         .layer()
         .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".into());
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    // With an address, and not a listener, this is `serve_with_shutdown(address, drain.draining())`.
     let server = tonic::transport::Server::builder()
         .layer(layer)
         .add_service(health_service)
         .add_service(Greeter)
-        .serve_with_shutdown("127.0.0.1:50051".parse()?, drain.draining());
-    let server = tokio::spawn(server);
-
-    tokio::signal::ctrl_c().await?;
-    // The server as a whole, which is what most probes ask for, and the service.
-    for service in ["", Greeter::NAME] {
-        health
-            .set_service_status(service, ServingStatus::NotServing)
-            .await;
-    }
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let report = drain.drain_until(deadline).await?;
-    println!("{report:?}");
-    // This ends the health streams, without which their connections would stay open.
-    for service in ["", Greeter::NAME] {
-        health.clear_service_status(service).await;
-    }
-    timeout_at(deadline, server).await???;
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), drain.draining());
+    let report = Shutdown::new(&drain)
+        .lame_duck(Duration::from_secs(5))
+        .run(async {
+            eprintln!("listening on {address}");
+            server.await
+        })
+        .await?;
+    eprintln!("{} were in flight", report.in_flight_at_start());
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::{Drain, TimedOut};
 pub(super) fn lame_duck(drain: &Drain) {
     #[cfg(feature = "tracing")]
     tracing::info!(
+        target: "tower_drain",
         in_flight = drain.in_flight(),
         "lame duck: not ready any more, still serving"
     );
@@ -13,12 +14,17 @@ pub(super) fn lame_duck(drain: &Drain) {
 
 pub(super) fn resumed(drain: &Drain) {
     #[cfg(feature = "tracing")]
-    tracing::info!(in_flight = drain.in_flight(), "serving: ready again");
+    tracing::info!(
+        target: "tower_drain",
+        in_flight = drain.in_flight(),
+        "serving: ready again"
+    );
 }
 
 pub(super) fn draining(drain: &Drain) {
     #[cfg(feature = "tracing")]
     tracing::info!(
+        target: "tower_drain",
         in_flight = drain.started().map_or(0, |started| started.in_flight),
         "draining: newcomers are refused"
     );
@@ -32,6 +38,7 @@ pub(super) fn drained(drain: &Drain) {
     };
     #[cfg(feature = "tracing")]
     tracing::info!(
+        target: "tower_drain",
         elapsed = ?started.at.elapsed(),
         in_flight_at_start = started.in_flight,
         refused = drain.refused(),
@@ -42,6 +49,7 @@ pub(super) fn drained(drain: &Drain) {
 pub(super) fn timed_out(timed_out: &TimedOut) {
     #[cfg(feature = "tracing")]
     tracing::warn!(
+        target: "tower_drain",
         elapsed = ?timed_out.elapsed(),
         in_flight = timed_out.in_flight(),
         "{timed_out}"

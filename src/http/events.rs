@@ -7,6 +7,7 @@ use http::Request;
 pub(super) fn refused<B>(request: &Request<B>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
+        target: "tower_drain",
         method = %request.method(),
         // Without the query, which can hold secrets.
         path = request.uri().path(),

@@ -18,12 +18,13 @@ pub(super) const PROGRESS: Option<Duration> = if cfg!(feature = "tracing") {
 
 pub(super) fn signalled(signal: Signal) {
     #[cfg(feature = "tracing")]
-    tracing::info!(?signal, "shutdown");
+    tracing::info!(target: "tower_drain", ?signal, "shutdown");
 }
 
 pub(super) fn progress(drain: &Drain, since: Instant, deadline: Option<Instant>) {
     #[cfg(feature = "tracing")]
     tracing::info!(
+        target: "tower_drain",
         in_flight = drain.in_flight(),
         refused = drain.refused(),
         elapsed = ?since.elapsed(),
@@ -36,21 +37,26 @@ pub(super) fn ended<E>(outcome: &Result<Report, ShutdownError<E>>) {
     #[cfg(feature = "tracing")]
     match outcome {
         Ok(report) => tracing::info!(
+            target: "tower_drain",
             requests = ?report.elapsed(),
             server = ?report.server_elapsed().unwrap_or_default(),
             "shut down: nothing in flight, and the server has closed"
         ),
         Err(ShutdownError::TimedOut(left)) => tracing::warn!(
+            target: "tower_drain",
             elapsed = ?left.elapsed(),
             in_flight = left.in_flight(),
             "{left}"
         ),
         Err(ShutdownError::Forced(left)) => tracing::warn!(
+            target: "tower_drain",
             elapsed = ?left.elapsed(),
             in_flight = left.in_flight(),
             "forced to stop by a second signal"
         ),
         // No bound on it, so that any will do: whoever gets it has it to tell.
-        Err(ShutdownError::Server(_)) => tracing::error!("the server failed"),
+        Err(ShutdownError::Server(_)) => {
+            tracing::error!(target: "tower_drain", "the server failed")
+        }
     }
 }

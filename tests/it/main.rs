@@ -6,6 +6,7 @@
 mod autotraits;
 mod backpressure;
 mod body;
+mod events;
 mod house;
 mod misuse;
 mod model;

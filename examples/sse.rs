@@ -1,0 +1,50 @@
+//! Server-sent events: a stream without an end, which would hold any graceful shutdown open. It ends
+//! itself when draining begins, by one line; the browser reconnects, to another server.
+//!
+//! ```sh
+//! cargo run --example sse
+//! curl -N http://127.0.0.1:8080/             # then Ctrl-C in the first terminal
+//! ```
+
+use std::convert::Infallible;
+use std::env;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::sse::{Event, Sse};
+use axum::routing::get;
+use futures_util::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio::time::interval;
+use tokio_stream::wrappers::IntervalStream;
+use tower_drain::{Drain, Shutdown};
+
+async fn events(State(drain): State<Drain>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let ticks = IntervalStream::new(interval(Duration::from_secs(1)))
+        .map(|_| Ok(Event::default().data("tick")))
+        .take_until(drain.draining()); // The line.
+    Sse::new(ticks)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let drain = Drain::new();
+    let app = Router::new()
+        .route("/", get(events))
+        .with_state(drain.clone())
+        .layer(drain.layer());
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
+    let report = Shutdown::new(&drain)
+        .timeout(Duration::from_secs(10))
+        .run(async {
+            eprintln!("listening on {address}");
+            server.await
+        })
+        .await?;
+    eprintln!("{} were in flight", report.in_flight_at_start());
+    Ok(())
+}

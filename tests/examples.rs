@@ -1,0 +1,119 @@
+//! The smaller examples, each as a process: that it does what its first lines say.
+
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+mod process;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+
+use process::{PATIENCE, Process, answer};
+
+fn get(server: &Process, path: &str, more: &str) -> TcpStream {
+    let mut stream = server.connect();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\n{more}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Reads until this has come.
+fn read_to(stream: &mut TcpStream, what: &str) -> String {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(what) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+#[test]
+fn websocket_says_goodbye_and_holds_the_drain_open_until_then() {
+    let server = Process::start("websocket", &[]);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut socket = get(&server, "/", upgrade);
+    let head = read_to(&mut socket, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // Text, one byte, with a mask of zeros; it comes back without one.
+    socket.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+    let mut echo = [0; 3];
+    socket.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, [0x81, 1, b'x']);
+
+    server.signal(SIGTERM);
+    let mut goodbye = [0; 4];
+    socket.read_exact(&mut goodbye).unwrap();
+    let [opcode, _, code @ ..] = goodbye;
+    assert_eq!((opcode, u16::from_be_bytes(code)), (0x88, 1001));
+    server.exit().with(0).said("1 were in flight");
+}
+
+#[test]
+fn sse_ends_its_stream() {
+    let server = Process::start("sse", &[]);
+    let mut stream = get(&server, "/", "");
+    read_to(&mut stream, "data: tick");
+    server.signal(SIGTERM);
+    let rest = answer(stream);
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "cut off: {rest:?}");
+    server.exit().with(0).said("1 were in flight");
+}
+
+#[test]
+fn kubernetes_is_alive_but_not_ready() {
+    let mut server = Process::start("kubernetes", &[]);
+    let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
+    assert_eq!([status("/readyz"), status("/livez")], ["200", "200"]);
+    server.signal(SIGTERM);
+    server.logged("lame duck");
+    let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
+    assert_eq!([status("/readyz"), status("/livez")], ["503", "200"]);
+    let exited = server.exit().with(0);
+    assert!(exited.said("lame duck: ") < exited.said("drained: "));
+}
+
+#[test]
+fn systemd_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 200];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let server = Process::start("systemd", &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(told(), "READY=1\nSTATUS=serving\n");
+    server.signal(SIGTERM);
+    assert!(told().starts_with("STATUS=lame duck"));
+    for _ in 0..3 {
+        answer(get(&server, "/readyz", ""));
+    }
+    assert_eq!(told(), "STOPPING=1\nSTATUS=draining: 0 in flight\n");
+    server.exit().with(0);
+}
+
+#[test]
+fn hyper_and_tonic_end() {
+    for example in ["hyper", "tonic"] {
+        let server = Process::start(example, &[]);
+        server.signal(SIGINT);
+        server.exit().with(0).said("0 were in flight");
+    }
+}
+
+#[test]
+fn hyper_answers_what_runs() {
+    let server = Process::start("hyper", &[]);
+    let stream = get(&server, "/", "");
+    process::read_by_the_server(&stream);
+    server.signal(SIGTERM);
+    assert!(answer(stream).ends_with("\r\n\r\nhello\n"));
+    server.exit().with(0);
+}
