@@ -3,16 +3,16 @@
 //! [`DrainLayer`] counts the requests in flight to the last byte of their bodies, and refuses
 //! newcomers once draining has started. Its handle, [`Drain`], starts that and gives a future that
 //! resolves when none is left or the time is up. It is a plain tower layer, for axum, tonic and hyper
-//! alike.
+//! alike. [`Shutdown`] is the sequence around it that a service behind a load balancer needs.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
 //! use axum::{Router, routing::get};
 //! use tokio::net::TcpListener;
-//! use tokio::time::{Instant, timeout_at};
-//! use tower_drain::Drain;
+//! use tower_drain::{Drain, Shutdown};
 //!
+//! # #[cfg(feature = "signal")]
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let drain = Drain::new();
@@ -22,16 +22,19 @@
 //!         .route_service("/readyz", drain.readiness());
 //!
 //!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
-//!     let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-//!     let server = tokio::spawn(serve.into_future());
+//!     let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
 //!
-//!     tokio::signal::ctrl_c().await?;
-//!     let deadline = Instant::now() + Duration::from_secs(30);
-//!     let report = drain.drain_until(deadline).await?; // no request is left, ...
-//!     timeout_at(deadline, server).await???; // ... and all bytes are sent
+//!     let report = Shutdown::new(&drain) // on SIGTERM or Ctrl-C
+//!         .lame_duck(Duration::from_secs(10))
+//!         .quiet(Duration::from_secs(2))
+//!         .timeout(Duration::from_secs(20))
+//!         .run(server)
+//!         .await?;
 //!     println!("drained {} in {:?}", report.in_flight_at_start(), report.elapsed());
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "signal"))]
+//! # fn main() {}
 //! ```
 //!
 //! # The phases
@@ -59,21 +62,51 @@
 //!
 //! # Zero is not yet on the wire
 //!
-//! hyper drops a response body as soon as the last of it is in its write buffer. Whoever uses the
-//! layer by itself therefore has to await two things, inside the same deadline: the drain, and then
-//! the server's own graceful shutdown (the future of `axum::serve(..)`, of tonic's
-//! `serve_with_shutdown`, or of hyper-util's `GracefulShutdown`), which flushes and closes the
-//! connections. A process that exits after the first alone may cut off the last response. The
-//! example above awaits both.
+//! hyper drops a response body as soon as the last of it is in its write buffer. [`Shutdown`]
+//! therefore waits for the server too, which flushes and closes the connections, inside the same
+//! timeout. Whoever uses the layer by itself has to await two things: the drain, and then the server's
+//! own graceful shutdown (the future of `axum::serve(..)`, of tonic's `serve_with_shutdown`, or of
+//! hyper-util's `GracefulShutdown`). A process that exits after the first alone may cut off the last
+//! response.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use axum::Router;
+//! # use tokio::net::TcpListener;
+//! use tokio::time::{Instant, timeout_at};
+//! # use tower_drain::Drain;
+//! # async fn example(drain: Drain, app: Router, listener: TcpListener)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
+//! let server = tokio::spawn(serve.into_future());
+//!
+//! tokio::signal::ctrl_c().await?;
+//! let deadline = Instant::now() + Duration::from_secs(30);
+//! let report = drain.drain_until(deadline).await?; // no request is left, ...
+//! timeout_at(deadline, server).await???; // ... and all bytes are sent
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What it costs
 //!
 //! Two atomic operations per request, on a cache line that no other thread writes, and no
 //! allocation. `src/gate/mod.rs` says how, and the README carries the measurements.
 //!
+//! # Features
+//!
+//! None is on by default, and each works alone.
+//!
+//! - `signal`: `signal::shutdown()`, which is SIGINT or SIGTERM; and with it what starts and forces a
+//!   [`Shutdown`] by default.
+//! - `tracing`: events, with the target `tower_drain`: at info each change of phase, and progress once a
+//!   second while a [`Shutdown`] drains; at warn a timeout; at debug each refusal. The path of a request
+//!   that is served has none.
+//!
 //! # Platforms
 //!
-//! Wherever tokio runs and there are 64-bit atomics. No feature flags, and no unsafe code.
+//! Wherever tokio runs and there are 64-bit atomics; the signals of Unix, and Ctrl-C on Windows. No
+//! unsafe code.
 
 mod drain;
 mod gate;
