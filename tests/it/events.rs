@@ -146,8 +146,6 @@ async fn a_refusal_is_told_at_debug_and_without_its_query() {
     ask().await;
     assert_eq!(
         lines.take(),
-        [
-            "DEBUG tower_drain: refused a request: draining method=POST path=\"/orders\""
-        ]
+        ["DEBUG tower_drain: refused a request: draining method=POST path=\"/orders\""]
     );
 }
