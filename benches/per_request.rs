@@ -202,6 +202,8 @@ fn per_request(c: &mut Criterion) {
     let tracker = TaskTracker::new();
     subject(&mut group, "bare", Nothing);
     subject(&mut group, "tower-drain", drain.layer().layer(Nothing));
+    let tracking = drain.layer().track_requests();
+    subject(&mut group, "tower-drain tracking", tracking.layer(Nothing));
     subject(&mut group, "InFlightRequests", in_flight.layer(Nothing));
     subject(
         &mut group,

@@ -113,11 +113,13 @@ mod gate;
 mod http;
 mod shutdown;
 
-pub use crate::drain::{Closed, Drain, DrainWait, Phase, Reached, Report, TimedOut};
+pub use crate::drain::{
+    Closed, Drain, DrainWait, InFlightRequest, Phase, Reached, Report, Stage, Status, TimedOut,
+};
 pub use crate::gate::Permit;
 pub use crate::http::{
-    DrainLayer, DrainService, Exempt, ExemptNone, Readiness, ReadinessFuture, Refuse, ResponseBody,
-    ResponseFuture, Unavailable,
+    BodyError, Cancelled, DrainLayer, DrainService, Exempt, ExemptNone, Readiness, ReadinessFuture,
+    Refuse, ResponseBody, ResponseFuture, Unavailable,
 };
 #[cfg(feature = "signal")]
 pub use crate::shutdown::signal;

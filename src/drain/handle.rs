@@ -1,11 +1,11 @@
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Closed, DrainWait, Phase, Reached, events};
+use super::{Closed, DrainWait, InFlightRequest, Phase, Reached, Status, events, tracker};
 use crate::gate::{Admission, Entrance, Lease, Permit};
 
 /// The handle of a drain: starts it, watches it, waits for it.
@@ -56,6 +56,8 @@ struct Shared {
     probes: watch::Sender<u32>,
     /// Set by the first to see that all have left, who tells it.
     drained_told: OnceLock<()>,
+    /// The latest end of a phase that anyone has set, for those who want to know how long it can last.
+    ends: Mutex<Option<(Phase, Instant)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +76,7 @@ impl Drain {
                 started: OnceLock::new(),
                 probes: watch::Sender::new(0),
                 drained_told: OnceLock::new(),
+                ends: Mutex::new(None),
             }),
         }
     }
@@ -229,7 +232,65 @@ impl Drain {
 
     fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
         self.start();
+        self.set_end(Phase::Draining, deadline);
         DrainWait::new(self.drained(), now, deadline)
+    }
+
+    /// The requests in flight by name, oldest first: those of layers that
+    /// [track](crate::DrainLayer::track_requests) them, and an empty list if none does.
+    ///
+    /// It takes time with their number, milliseconds for 100,000, and delays a request that comes or
+    /// goes meanwhile by its part of that.
+    pub fn requests(&self) -> Vec<InFlightRequest> {
+        tracker::requests(self.entrance())
+    }
+
+    /// Ends the requests in flight that a layer [tracks](crate::DrainLayer::track_requests), in any
+    /// phase, and returns how many: each of them once, for a second call finds them cancelled.
+    ///
+    /// A handler that still runs is dropped, and its client gets the default refusal: 503, or gRPC's
+    /// status 14. A body that is still being sent ends with an error, so that it never looks complete:
+    /// without a last chunk on HTTP/1, by a reset on HTTP/2; a gRPC response ends with trailers that
+    /// carry status 14.
+    ///
+    /// It happens when the request's task runs next, for which it is woken, and not in this call: wait
+    /// for [`drained`](Self::drained) afterwards. It reaches no handler that blocks its thread, no work
+    /// that was spawned, no upgraded connection, and no body of which hyper has taken the last: what is
+    /// left then is for a client to read. It starts nothing, either: newcomers are admitted or refused
+    /// as before.
+    pub fn cancel(&self) -> usize {
+        tracker::cancel(self.entrance())
+    }
+
+    /// How it stands, in one snapshot for a status page or a log.
+    pub fn status(&self) -> Status {
+        Status::of(self)
+    }
+
+    /// The oldest of the [`requests`](Self::requests).
+    pub(crate) fn oldest(&self, most: usize) -> Vec<InFlightRequest> {
+        tracker::oldest(self.entrance(), most)
+    }
+
+    /// Notes when `phase` ends at the latest; `None` bounds nothing.
+    pub(crate) fn set_end(&self, phase: Phase, at: Option<Instant>) {
+        if let Some(at) = at {
+            let mut ends = self.ends();
+            // A later phase goes before, and of the same one the later end.
+            *ends = (*ends).max(Some((phase, at)));
+        }
+    }
+
+    pub(super) fn time_left(&self, phase: Phase) -> Option<Duration> {
+        let (bounded, at) = (*self.ends())?;
+        (bounded == phase).then(|| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn ends(&self) -> std::sync::MutexGuard<'_, Option<(Phase, Instant)>> {
+        self.shared
+            .ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announced(&self, changed: bool) -> bool {

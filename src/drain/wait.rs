@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Drain, Reached, events};
+use super::{Drain, InFlightRequest, Reached, events};
 
 pin_project! {
     /// A future that resolves once nothing is in flight or the time is up.
@@ -47,12 +47,19 @@ pub struct Report {
 ///
 /// From [`Shutdown::run`](crate::Shutdown::run) it also tells which of two things was late: the
 /// requests, if [`in_flight`](Self::in_flight) is not zero, or else the server, which had connections
-/// left to flush and close.
+/// left to flush and close. And that has [cancelled](crate::Drain::cancel) the requests that it could,
+/// after they were counted and named here.
+///
+/// `Display` says it in one line, with the oldest requests by name if a layer tracks them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     in_flight: usize,
     elapsed: Duration,
+    requests: Vec<InFlightRequest>,
 }
+
+/// How many requests an error names.
+const NAMED: usize = 5;
 
 // === impl DrainWait ===
 
@@ -88,12 +95,13 @@ impl Future for DrainWait {
             }
         }
         let drain = this.drained.drain();
-        let timed_out = TimedOut::of(drain, *this.since);
         // The gate is closed, so none in flight is final: the last may have left just now.
-        Poll::Ready(if timed_out.in_flight == 0 {
+        let in_flight = drain.in_flight();
+        Poll::Ready(if in_flight == 0 {
             events::drained(drain);
             Ok(Report::of(drain, *this.since))
         } else {
+            let timed_out = TimedOut::new(drain, in_flight, *this.since);
             events::timed_out(&timed_out);
             Err(timed_out)
         })
@@ -159,9 +167,14 @@ impl Report {
 impl TimedOut {
     /// Of a wait since then that gives up now.
     pub(crate) fn of(drain: &Drain, since: Instant) -> Self {
+        Self::new(drain, drain.in_flight(), since)
+    }
+
+    fn new(drain: &Drain, in_flight: usize, since: Instant) -> Self {
         Self {
-            in_flight: drain.in_flight(),
+            in_flight,
             elapsed: since.elapsed(),
+            requests: drain.requests(),
         }
     }
 
@@ -176,11 +189,26 @@ impl TimedOut {
         self.elapsed
     }
 
-    /// What was left, in words.
+    /// The requests that were in flight when the time was up, oldest first: those that a layer
+    /// [tracks](crate::DrainLayer::track_requests), and none if no layer does.
+    pub fn requests(&self) -> &[InFlightRequest] {
+        &self.requests
+    }
+
+    /// What was left, in words: how many, and the oldest by name.
     pub(crate) fn fmt_left(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.in_flight {
-            0 => f.write_str("no request in flight, but connections still open"),
-            in_flight => write!(f, "{in_flight} still in flight"),
+        if self.in_flight == 0 {
+            return f.write_str("no request in flight, but connections still open");
+        }
+        write!(f, "{} still in flight", self.in_flight)?;
+        let oldest = &self.requests[..self.requests.len().min(NAMED)];
+        for (nth, request) in oldest.iter().enumerate() {
+            let separator = if nth == 0 { ": " } else { ", " };
+            write!(f, "{separator}{request}")?;
+        }
+        match self.in_flight.saturating_sub(oldest.len()) {
+            more if more > 0 && !oldest.is_empty() => write!(f, " and {more} more"),
+            _ => Ok(()),
         }
     }
 }

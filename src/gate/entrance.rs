@@ -70,7 +70,7 @@ impl Entrance {
 
     /// Notes that a newcomer entered under notice, now. For whoever holds a permit.
     pub(crate) fn note_arrival(self) {
-        *self.gate.arrivals.mine() = Some(Instant::now());
+        *self.gate.arrivals.mine().1 = Some(Instant::now());
     }
 
     #[inline]
@@ -98,6 +98,11 @@ impl Entrance {
     /// and its first poll is not lost.
     pub(crate) fn changed(self) -> Changed {
         self.gate.changed.notified()
+    }
+
+    /// Whether both lead into the same gate, in the same use of it.
+    pub(crate) fn is_same(self, other: Self) -> bool {
+        std::ptr::eq(self.gate, other.gate) && self.generation == other.generation
     }
 
     fn is_orphaned(self) -> bool {

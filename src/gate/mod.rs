@@ -46,3 +46,4 @@ mod sync {
 pub(crate) use self::entrance::{Admission, Changed, Entrance, Standing};
 pub(crate) use self::lease::Lease;
 pub use self::permit::Permit;
+pub(crate) use self::sharded::Sharded;

@@ -21,9 +21,17 @@ impl<T> Padded<T> {
 }
 
 impl<T> Sharded<T> {
-    /// The current thread's part.
-    pub(crate) fn mine(&self) -> MutexGuard<'_, T> {
-        self.shards[thread::index() & (self.shards.len() - 1)].lock()
+    /// The current thread's part, and where it is.
+    #[inline]
+    pub(crate) fn mine(&self) -> (usize, MutexGuard<'_, T>) {
+        let shard = thread::index() & (self.shards.len() - 1);
+        (shard, self.shards[shard].lock())
+    }
+
+    /// The part that [`mine`](Self::mine) said is there.
+    #[inline]
+    pub(crate) fn at(&self, shard: usize) -> MutexGuard<'_, T> {
+        self.shards[shard].lock()
     }
 
     /// One part after the other; what is done to one blocks no other.

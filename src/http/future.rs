@@ -8,6 +8,8 @@ use http::{Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
+use super::refusal::cancelled;
+use crate::drain::{Reply, Tracked};
 use crate::gate::{Entrance, Permit, Standing};
 
 pin_project! {
@@ -18,6 +20,7 @@ pin_project! {
         // In this order: the permit is released after the inner future has been dropped.
         #[pin]
         inner: Option<F>,
+        tracked: Option<Tracked>,
         permit: Option<Permit>,
         entrance: Entrance,
         version: Version,
@@ -31,12 +34,14 @@ impl<F, B> ResponseFuture<F, B> {
     #[inline]
     pub(super) fn called(
         inner: F,
+        tracked: Option<Tracked>,
         permit: Option<Permit>,
         entrance: Entrance,
         version: Version,
     ) -> Self {
         Self {
             inner: Some(inner),
+            tracked,
             permit,
             entrance,
             version,
@@ -51,6 +56,7 @@ impl<F, B> ResponseFuture<F, B> {
     ) -> Self {
         Self {
             inner: None,
+            tracked: None,
             permit: None,
             entrance,
             version,
@@ -65,8 +71,8 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             return match this.refusal.take() {
                 Some(refusal) => Poll::Ready(Ok(*refusal)),
@@ -74,6 +80,12 @@ where
             };
         };
         let mut polled = inner.poll(cx);
+        if let Some(tracked) = this.tracked {
+            if let Poll::Ready(reply) = check(tracked, &polled, cx) {
+                drop(polled);
+                return Poll::Ready(Ok(self.cancel(&reply)));
+            }
+        }
         if polled.is_ready()
             && this.entrance.standing() != Standing::Open
             && *this.version <= Version::HTTP_11
@@ -82,16 +94,50 @@ where
         }
         match ready!(polled) {
             Ok(response) => {
-                let permit = this.permit.take();
-                Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, permit))))
+                let (tracked, permit) = (this.tracked.take(), this.permit.take());
+                let wrap = |body| ResponseBody::new(body, tracked, permit);
+                Poll::Ready(Ok(response.map(wrap)))
             }
             Err(error) => {
                 // At once and in this order, not when whoever polls gets round to the drop.
                 this.inner.set(None);
+                *this.tracked = None;
                 *this.permit = None;
                 Poll::Ready(Err(error))
             }
         }
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    /// Drops the handler, or what it has answered just now, and makes the refusal.
+    #[cold]
+    fn cancel(self: Pin<&mut Self>, reply: &Reply) -> Response<ResponseBody<B>> {
+        let mut this = self.project();
+        this.inner.set(None);
+        *this.tracked = None;
+        *this.permit = None;
+        cancelled(reply, *this.version)
+    }
+}
+
+/// Ready if the request has been cancelled. Else its stage is noted, or its task to be woken.
+///
+/// After the poll of the handler and not before, so that one that is ready at once costs one look.
+#[inline(never)]
+fn check<T, E>(
+    tracked: &Tracked,
+    polled: &Poll<Result<T, E>>,
+    cx: &mut Context<'_>,
+) -> Poll<Reply> {
+    match polled {
+        Poll::Pending => tracked.poll_cancelled(cx),
+        Poll::Ready(Ok(_)) => match tracked.answered() {
+            Ok(()) => Poll::Pending,
+            Err(reply) => Poll::Ready(reply),
+        },
+        // Whoever made the error tells the client.
+        Poll::Ready(Err(_)) => Poll::Pending,
     }
 }
 

@@ -9,7 +9,7 @@ mod readiness;
 mod refusal;
 mod service;
 
-pub use self::body::ResponseBody;
+pub use self::body::{BodyError, Cancelled, ResponseBody};
 pub use self::exempt::{Exempt, ExemptNone};
 pub use self::future::ResponseFuture;
 pub use self::layer::DrainLayer;

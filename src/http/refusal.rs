@@ -4,6 +4,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTE
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::body::ResponseBody;
+use crate::drain::Reply;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -25,19 +26,58 @@ pub struct Unavailable;
 
 impl<ReqBody, ResBody> Refuse<ReqBody, ResBody> for Unavailable {
     fn refuse(&self, request: &Request<ReqBody>) -> Response<ResponseBody<ResBody>> {
-        let mut response = Response::new(ResponseBody::empty());
-        match grpc_content_type(request.headers()) {
-            Some(content_type) => {
-                let headers = response.headers_mut();
-                // The request's own: a gRPC-Web client wants an answer of its own kind.
-                headers.insert(CONTENT_TYPE, content_type.clone());
-                headers.insert(GRPC_STATUS, UNAVAILABLE);
-                headers.insert(GRPC_MESSAGE, HeaderValue::from_static("server is draining"));
-            }
-            None => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-        }
-        response
+        unavailable(grpc_content_type(request.headers()), "server is draining")
     }
+}
+
+fn unavailable<B>(grpc: Option<&HeaderValue>, why: &'static str) -> Response<ResponseBody<B>> {
+    let mut response = Response::new(ResponseBody::empty());
+    match grpc {
+        Some(content_type) => {
+            let headers = response.headers_mut();
+            // The request's own: a gRPC-Web client wants an answer of its own kind.
+            headers.insert(CONTENT_TYPE, content_type.clone());
+            say_unavailable(headers, why);
+        }
+        None => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+    }
+    response
+}
+
+/// gRPC's status, which is headers where there is no body, and trailers where there is.
+fn say_unavailable(headers: &mut HeaderMap, why: &'static str) {
+    headers.insert(GRPC_STATUS, UNAVAILABLE);
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(why));
+}
+
+/// What a request has to be remembered by, should it be cancelled.
+pub(super) fn reply(headers: &HeaderMap, retry_after: u64) -> Reply {
+    let grpc = grpc_content_type(headers).cloned();
+    Reply { grpc, retry_after }
+}
+
+const CANCELLED: &str = "cancelled: server is shutting down";
+
+/// The refusal of a request that had been admitted, and whose handler has been dropped. Never
+/// `refuse_with`'s: that wants to see the request, which is gone.
+pub(super) fn cancelled<B>(reply: &Reply, version: Version) -> Response<ResponseBody<B>> {
+    let mut response = unavailable(reply.grpc.as_ref(), CANCELLED);
+    send_away(response.headers_mut(), version, reply.retry_after);
+    response
+}
+
+/// The trailers by which a gRPC response ends that is cut off; `None` for a body that cannot say so.
+/// gRPC-Web is one of these: its trailers are in the body, at a place that only its writer knows.
+pub(super) fn cut_off(reply: &Reply) -> Option<HeaderMap> {
+    let grpc = reply.grpc.as_ref()?.as_bytes();
+    let web = grpc
+        .get(GRPC.len()..)
+        .is_some_and(|rest| rest.starts_with(b"-"));
+    (!web).then(|| {
+        let mut trailers = HeaderMap::new();
+        say_unavailable(&mut trailers, CANCELLED);
+        trailers
+    })
 }
 
 impl<F, ReqBody, ResBody> Refuse<ReqBody, ResBody> for F
@@ -45,7 +85,7 @@ where
     F: Fn(&Request<ReqBody>) -> Response<ResBody>,
 {
     fn refuse(&self, request: &Request<ReqBody>) -> Response<ResponseBody<ResBody>> {
-        self(request).map(|body| ResponseBody::new(body, None))
+        self(request).map(|body| ResponseBody::new(body, None, None))
     }
 }
 
@@ -61,10 +101,11 @@ pub(super) fn send_away(headers: &mut HeaderMap, version: Version, retry_after: 
         .or_insert_with(|| HeaderValue::from(retry_after));
 }
 
+const GRPC: &[u8] = b"application/grpc";
+
 /// The request's content type, if that is gRPC's: `application/grpc`, alone or followed by `+…`,
 /// `-web…` or `;…`.
 fn grpc_content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
-    const GRPC: &[u8] = b"application/grpc";
     let value = headers.get(CONTENT_TYPE)?;
     let (essence, rest) = value.as_bytes().split_at_checked(GRPC.len())?;
     let follows = match rest.trim_ascii_start() {

@@ -11,7 +11,8 @@ use super::body::ResponseBody;
 use super::events;
 use super::exempt::{Exempt, ExemptNone};
 use super::future::ResponseFuture;
-use super::refusal::{Refuse, Unavailable, send_away};
+use super::refusal::{Refuse, Unavailable, reply, send_away};
+use crate::drain::Tracked;
 use crate::gate::{Admission, Changed, Entrance, Permit, Standing};
 
 /// The service that [`DrainLayer`](crate::DrainLayer) makes of an inner one.
@@ -36,6 +37,7 @@ pub(super) struct Settings {
     /// In seconds.
     pub(super) retry_after: u64,
     pub(super) share_permit: bool,
+    pub(super) track_requests: bool,
 }
 
 impl<S, R, E> DrainService<S, R, E> {
@@ -96,12 +98,17 @@ where
                 Admission::Refused => return self.refuse(request),
             }
         };
+        // After the permit and before the call: it goes before the permit does, should the call panic.
+        let tracked = match &permit {
+            Some(_) if self.settings.track_requests => Some(self.track(&request)),
+            _ => None,
+        };
         let inner = if self.settings.share_permit {
             self.inner.call(with_permit(request, &permit))
         } else {
             self.inner.call(request)
         };
-        ResponseFuture::called(inner, permit, self.entrance, version)
+        ResponseFuture::called(inner, tracked, permit, self.entrance, version)
     }
 }
 
@@ -124,6 +131,13 @@ impl<S, R, E> DrainService<S, R, E> {
         }
     }
 
+    /// Out of line, as the refusal is: what is not on the path of every request is kept off its code.
+    #[inline(never)]
+    fn track<B>(&self, request: &Request<B>) -> Tracked {
+        let reply = reply(request.headers(), self.settings.retry_after);
+        Tracked::new(self.entrance, request.method(), request.uri().path(), reply)
+    }
+
     #[cold]
     #[inline(never)]
     fn refuse<ReqBody, ResBody, F>(&self, request: Request<ReqBody>) -> ResponseFuture<F, ResBody>
@@ -138,7 +152,6 @@ impl<S, R, E> DrainService<S, R, E> {
     }
 }
 
-/// Out of line, as the refusal is: what is not on the path of every request is kept off its code.
 #[inline(never)]
 fn with_permit<B>(mut request: Request<B>, permit: &Option<Permit>) -> Request<B> {
     if let Some(permit) = permit {

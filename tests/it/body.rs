@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
 use tower::{Layer, Service, service_fn};
-use tower_drain::Drain;
+use tower_drain::{BodyError, Drain};
 
 use crate::support::{Hello, get};
 
@@ -112,7 +112,10 @@ async fn any_body_will_do_and_its_error_comes_through_and_releases() {
     let mut service = drain.layer().layer(inner);
     let response = service.call(get("/")).await.unwrap();
     let mut body = Box::pin(response.into_body());
-    assert_eq!(body.frame().await.unwrap().unwrap_err(), "torn");
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert_eq!(error, BodyError::Inner("torn"));
+    let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+    assert_eq!(error.to_string(), "torn");
     drop(body);
     assert_eq!(drain.in_flight(), 0);
     drain.start();
