@@ -6,7 +6,7 @@
 //! in shards, so that threads write into parts of their own; whoever reads it or tells all of them to
 //! end has one part at a time, and wakes nobody while having it.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
@@ -21,9 +21,9 @@ static BOOK: LazyLock<Sharded<Part>> = LazyLock::new(Sharded::default);
 /// An entry in the book: one request in flight. Dropping it strikes it out.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    part: u32,
-    /// One more than its place, so that an `Option` of this takes no more room.
-    place: NonZeroU32,
+    /// The part above, and in the lower half one more than the index of the place in it, so that an
+    /// `Option` of this is one word as well.
+    place: NonZeroU64,
 }
 
 /// What has to be known of a request when it is gone, to answer in its place.
@@ -82,9 +82,7 @@ impl Tracked {
         place.entry = Some(entry);
         place.path.set(path);
         Self {
-            // At most 64 of them.
-            part: part as u32,
-            place: NonZeroU32::MIN.saturating_add(index),
+            place: NonZeroU64::MIN.saturating_add((part as u64) << 32 | u64::from(index)),
         }
     }
 
@@ -115,25 +113,34 @@ impl Tracked {
         .unwrap_or(Ok(()))
     }
 
-    fn index(&self) -> u32 {
-        self.place.get() - 1
+    /// Out of line, for those who hold none most often.
+    #[inline(never)]
+    fn strike_out(&mut self) {
+        let (part, index) = self.place();
+        let mut part = BOOK.at(part);
+        let entry = part.place(index).entry.take();
+        part.free.push(index);
+        // A waker's drop may run anything.
+        drop(part);
+        drop(entry);
+    }
+
+    fn place(&self) -> (usize, u32) {
+        let place = self.place.get() - 1;
+        ((place >> 32) as usize, place as u32)
     }
 
     /// Always `Some`: the entry is there until the drop.
     fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut part = BOOK.at(self.part as usize);
-        part.place(self.index()).entry.as_mut().map(f)
+        let (part, index) = self.place();
+        BOOK.at(part).place(index).entry.as_mut().map(f)
     }
 }
 
 impl Drop for Tracked {
+    #[inline]
     fn drop(&mut self) {
-        let mut part = BOOK.at(self.part as usize);
-        let entry = part.place(self.index()).entry.take();
-        part.free.push(self.index());
-        // A waker's drop may run anything.
-        drop(part);
-        drop(entry);
+        self.strike_out();
     }
 }
 
