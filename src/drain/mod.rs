@@ -15,6 +15,7 @@ pub use self::closed::Closed;
 pub use self::handle::Drain;
 pub use self::phase::Phase;
 pub use self::reached::Reached;
+pub(crate) use self::request::Names;
 pub use self::request::{InFlightRequest, Stage};
 pub use self::status::Status;
 pub(crate) use self::tracker::{Reply, Tracked};

@@ -25,6 +25,9 @@ pub enum Stage {
     Body,
 }
 
+/// The first few of a list, in one line.
+pub(crate) struct Names<'a>(pub(crate) &'a [InFlightRequest]);
+
 /// The path of a request, cut: in place, so that to keep it takes no allocation.
 #[derive(Clone, Copy)]
 pub(super) struct Path {
@@ -71,6 +74,22 @@ impl fmt::Display for InFlightRequest {
             method, stage, age, ..
         } = self;
         write!(f, "{method} {} ({stage}, {age:.1?})", self.path())
+    }
+}
+
+// === impl Names ===
+
+impl Names<'_> {
+    pub(crate) const MOST: usize = 5;
+}
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, request) in self.0.iter().take(Self::MOST).enumerate() {
+            let separator = if nth == 0 { "" } else { ", " };
+            write!(f, "{separator}{request}")?;
+        }
+        Ok(())
     }
 }
 

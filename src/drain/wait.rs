@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Drain, InFlightRequest, Reached, events};
+use super::{Drain, InFlightRequest, Names, Reached, events};
 
 pin_project! {
     /// A future that resolves once nothing is in flight or the time is up.
@@ -57,9 +57,6 @@ pub struct TimedOut {
     elapsed: Duration,
     requests: Vec<InFlightRequest>,
 }
-
-/// How many requests an error names.
-const NAMED: usize = 5;
 
 // === impl DrainWait ===
 
@@ -201,14 +198,14 @@ impl TimedOut {
             return f.write_str("no request in flight, but connections still open");
         }
         write!(f, "{} still in flight", self.in_flight)?;
-        let oldest = &self.requests[..self.requests.len().min(NAMED)];
-        for (nth, request) in oldest.iter().enumerate() {
-            let separator = if nth == 0 { ": " } else { ", " };
-            write!(f, "{separator}{request}")?;
+        if self.requests.is_empty() {
+            return Ok(());
         }
-        match self.in_flight.saturating_sub(oldest.len()) {
-            more if more > 0 && !oldest.is_empty() => write!(f, " and {more} more"),
-            _ => Ok(()),
+        write!(f, ": {}", Names(&self.requests))?;
+        let named = self.requests.len().min(Names::MOST);
+        match self.in_flight.saturating_sub(named) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -49,14 +49,19 @@ use crate::drain::Drain;
 /// 3. The drain is [started](Drain::start), by which the server closes its port (it has
 ///    [`Drain::draining`]). Within the [`timeout`](Self::timeout) first the requests in flight end, and
 ///    then the server flushes and closes its connections.
-/// 4. [`run`](Self::run) gives the [`Report`](crate::Report), or says what was late.
+/// 4. If the time is up before that, the requests that a layer
+///    [tracks](crate::DrainLayer::track_requests) are [cancelled](Drain::cancel), and the server has one
+///    second more to tell their clients and to close. By that even a server ends that has an endless
+///    stream open.
+/// 5. [`run`](Self::run) gives the [`Report`](crate::Report), or says what was late.
 ///
 /// If anything else starts the drain, or the server ends by itself, the shutdown goes on from there.
-/// From step 2 on, what is to [`force`](Self::force) it ends every wait at once: by default the next
-/// signal.
+/// From step 2 on, what is to [`force`](Self::force) it ends every wait: by default the next signal.
+/// Requests are cancelled then, too.
 ///
-/// The longest it takes is `lame_duck` plus `timeout`. Whoever stops the process (Kubernetes'
-/// `terminationGracePeriodSeconds`, systemd's `TimeoutStopSec`) has to grant it more than that.
+/// The longest it takes is `lame_duck` plus `timeout`, and with tracked requests that one second. Whoever
+/// stops the process (Kubernetes' `terminationGracePeriodSeconds`, systemd's `TimeoutStopSec`) has to
+/// grant it more than that.
 #[must_use = "a shutdown does nothing unless run"]
 pub struct Shutdown<O = DefaultOn, F = DefaultForce> {
     drain: Drain,
@@ -107,8 +112,8 @@ impl<O, F> Shutdown<O, F> {
     }
 
     /// What ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced);
-    /// which signal it is makes no difference. It is first polled when the shutdown has started. The
-    /// default, with the feature `signal`, is the next signal; without it, nothing. To have nothing,
+    /// which signal it is makes no difference. Only if there are tracked requests to cancel does it
+    /// leave them their second. It is first polled when the shutdown has started. The default, with the feature `signal`, is the next signal; without it, nothing. To have nothing,
     /// give it [`std::future::pending()`].
     pub fn force<N>(self, force: N) -> Shutdown<O, N>
     where
@@ -153,7 +158,8 @@ impl<O, F> Shutdown<O, F> {
     }
 
     /// How long draining may take: for the requests in flight, and for the server to flush and close
-    /// after them. The lame duck comes before and is not in it. The default is 30 s; one too long for
+    /// after them. The lame duck comes before and is not in it, and the second for those that were
+    /// cancelled comes after. The default is 30 s; one too long for
     /// the clock (such as `Duration::MAX`) means no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.plan.timeout = timeout;

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use super::error::ShutdownError;
 use super::trigger::Signal;
+#[cfg(feature = "tracing")]
+use crate::drain::Names;
 use crate::drain::{Drain, Report};
 
 /// How often progress is told while draining, if it is.
@@ -23,12 +25,15 @@ pub(super) fn signalled(signal: Signal) {
 
 pub(super) fn progress(drain: &Drain, since: Instant, deadline: Option<Instant>) {
     #[cfg(feature = "tracing")]
+    let oldest = drain.oldest(Names::MOST);
+    #[cfg(feature = "tracing")]
     tracing::info!(
         target: "tower_drain",
         in_flight = drain.in_flight(),
         refused = drain.refused(),
         elapsed = ?since.elapsed(),
         time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),
+        oldest = (!oldest.is_empty()).then(|| tracing::field::display(Names(&oldest))),
         "still draining"
     );
 }
@@ -52,7 +57,8 @@ pub(super) fn ended<E>(outcome: &Result<Report, ShutdownError<E>>) {
             target: "tower_drain",
             elapsed = ?left.elapsed(),
             in_flight = left.in_flight(),
-            "forced to stop by a second signal"
+            oldest = %Names(left.requests()),
+            "forced to stop"
         ),
         // No bound on it, so that any will do: whoever gets it has it to tell.
         Err(ShutdownError::Server(_)) => {

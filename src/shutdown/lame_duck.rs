@@ -8,8 +8,7 @@ use crate::drain::Drain;
 
 /// Waits until the lame duck may end: when it has taken its longest, or early if the plan says by
 /// what and all of that is so.
-pub(super) async fn lame_duck(drain: Drain, plan: Plan) {
-    let longest = Instant::now().checked_add(plan.lame_duck);
+pub(super) async fn lame_duck(drain: Drain, plan: Plan, longest: Option<Instant>) {
     let early = async {
         if plan.probes.is_none() && plan.quiet.is_none() {
             pending().await

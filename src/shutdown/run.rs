@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::error::ShutdownError;
 use super::events;
 use super::lame_duck::lame_duck;
 use super::trigger::Signal;
-use crate::drain::{Drain, Reached, Report, TimedOut};
+use crate::drain::{Drain, Phase, Reached, Report, TimedOut};
 
 pin_project! {
     /// The future of [`Shutdown::run`](crate::Shutdown::run): a server, and its way out.
@@ -22,6 +23,7 @@ pin_project! {
     /// May be dropped at any time, and the server is dropped with it. A lame duck or a drain that has
     /// begun goes on. Polled after it is done, it stays pending.
     #[must_use = "nothing is served unless this is awaited"]
+    #[project = Project]
     pub struct Run<S, E, O, F> {
         #[pin]
         server: Option<S>,
@@ -37,20 +39,27 @@ pin_project! {
         reached: Reached,
         plan: Plan,
         stage: Stage,
-        // While draining, for the deadline and the progress.
+        // What a stage waits for besides.
         #[pin]
         timer: Option<Sleep>,
     }
 }
 
+/// Each has a method of its name below.
 enum Stage {
     Serving,
-    LameDuck {
-        since: Instant,
-        over: Pin<Box<dyn Future<Output = ()> + Send>>,
-    },
+    LameDuck(LameDuck),
     Draining(Draining),
+    /// Late already, and those that have been cancelled are being told.
+    Parting(Late, Instant),
+    Over(Result<Report, Late>),
+    /// And that has been said.
     Done,
+}
+
+struct LameDuck {
+    since: Instant,
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Two things have to end: the requests, which make the report, and the server.
@@ -61,6 +70,24 @@ struct Draining {
     requests: Option<Report>,
     server: Option<Duration>,
 }
+
+struct Late {
+    left: TimedOut,
+    forced: bool,
+}
+
+enum Step {
+    /// Go on with this.
+    Next(Stage),
+    /// It is still this, whose waits will wake the task.
+    Wait(Stage),
+}
+
+/// How long the server has, once the requests that were left have been cancelled, to put the answers on
+/// the wire and to close.
+const PARTING: Duration = Duration::from_secs(1);
+
+// === impl Run ===
 
 impl<S, E, O, F> Run<S, E, O, F> {
     pub(super) fn new(drain: Drain, plan: Plan, on: O, force: F, server: S) -> Self {
@@ -88,96 +115,169 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // Before the server, so that whoever is to start the shutdown is listened to when the first
-        // request comes in.
-        let signal = match this.stage {
-            Stage::Serving => this.on.poll(cx),
-            _ => Poll::Pending,
-        };
-        let outcome = loop {
-            // In every stage, for it is what serves the requests.
-            if let Some(server) = this.server.as_mut().as_pin_mut() {
-                if let Poll::Ready(ended) = server.poll(cx) {
-                    this.server.set(None);
-                    *this.ended = Some(ended);
-                }
-            }
-            match this.stage {
-                Stage::Serving => {
-                    // By the server's end, or by another handle of the drain.
-                    let drains = this.ended.is_some() || this.reached.as_mut().poll(cx).is_ready();
-                    if !drains {
-                        let signal = ready!(signal);
-                        events::signalled(signal);
-                        if signal == Signal::Terminate && !this.plan.lame_duck.is_zero() {
-                            this.drain.lame_duck();
-                            *this.stage = Stage::LameDuck {
-                                since: Instant::now(),
-                                over: Box::pin(lame_duck(this.drain.clone(), *this.plan)),
-                            };
-                            continue;
-                        }
-                    }
-                }
-                Stage::LameDuck { since, over } => {
-                    if this.force.as_mut().poll(cx).is_ready() {
-                        this.drain.start();
-                        let left = TimedOut::of(this.drain, *since);
-                        break Err(ShutdownError::Forced(left));
-                    }
-                    let drains = this.ended.is_some() || this.reached.as_mut().poll(cx).is_ready();
-                    if !drains {
-                        ready!(over.as_mut().poll(cx));
-                    }
-                }
-                Stage::Draining(draining) => {
-                    if this.reached.as_mut().poll(cx).is_ready() {
-                        draining.requests_left(this.drain);
-                    }
-                    if this.ended.is_some() {
-                        draining.server_ended();
-                    }
-                    if let Some(report) = draining.report() {
-                        break Ok(report);
-                    }
-                    if this.force.as_mut().poll(cx).is_ready() {
-                        let left = TimedOut::of(this.drain, draining.since);
-                        break Err(ShutdownError::Forced(left));
-                    }
-                    // A timer resolves milliseconds; a time that is up is not to wait for one.
-                    if draining.is_late() {
-                        let late = TimedOut::of(this.drain, draining.since);
-                        break Err(ShutdownError::TimedOut(late));
-                    }
-                    let Some(alarm) = draining.next_alarm() else {
-                        return Poll::Pending;
-                    };
-                    if this.timer.is_none() {
-                        this.timer.set(Some(sleep_until(alarm)));
-                    }
-                    if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                        ready!(timer.poll(cx));
-                        this.timer.set(None);
-                    }
-                    draining.tell_progress(this.drain);
-                    continue;
-                }
+        loop {
+            let step = match mem::replace(this.stage, Stage::Done) {
+                Stage::Serving => this.serving(cx),
+                Stage::LameDuck(lame_duck) => this.lame_duck(lame_duck, cx),
+                Stage::Draining(draining) => this.draining(draining, cx),
+                Stage::Parting(late, until) => this.parting(late, until, cx),
+                Stage::Over(outcome) => return Poll::Ready(this.over(outcome)),
                 Stage::Done => return Poll::Pending,
+            };
+            match step {
+                Step::Next(stage) => {
+                    this.timer.set(None);
+                    *this.stage = stage;
+                }
+                Step::Wait(stage) => {
+                    *this.stage = stage;
+                    return Poll::Pending;
+                }
             }
-            // All other ways lead here.
-            this.drain.start();
-            this.reached.set(this.drain.drained());
-            *this.stage = Stage::Draining(Draining::new(this.plan.timeout));
-        };
-        *this.stage = Stage::Done;
-        let outcome = match this.ended.take() {
-            Some(Err(error)) => Err(ShutdownError::Server(error)),
-            _ => outcome,
-        };
-        events::ended(&outcome);
-        Poll::Ready(outcome)
+        }
     }
 }
+
+impl<S, E, O, F> Project<'_, S, E, O, F>
+where
+    S: Future<Output = Result<(), E>>,
+    O: Future<Output = Signal>,
+    F: Future<Output = Signal>,
+{
+    fn serving(&mut self, cx: &mut Context<'_>) -> Step {
+        // Before the server, so that whoever is to start the shutdown is listened to when the first
+        // request comes in.
+        let signal = self.on.as_mut().poll(cx);
+        if self.is_closing(cx) {
+            return self.start();
+        }
+        let Poll::Ready(signal) = signal else {
+            return Step::Wait(Stage::Serving);
+        };
+        events::signalled(signal);
+        if signal == Signal::Interrupt || self.plan.lame_duck.is_zero() {
+            return self.start();
+        }
+        self.drain.lame_duck();
+        let since = Instant::now();
+        let longest = since.checked_add(self.plan.lame_duck);
+        self.drain.set_end(Phase::LameDuck, longest);
+        let over = Box::pin(lame_duck(self.drain.clone(), *self.plan, longest));
+        Step::Next(Stage::LameDuck(LameDuck { since, over }))
+    }
+
+    fn lame_duck(&mut self, mut lame_duck: LameDuck, cx: &mut Context<'_>) -> Step {
+        let closing = self.is_closing(cx);
+        if self.force.as_mut().poll(cx).is_ready() {
+            self.close();
+            return self.give_up(lame_duck.since, true);
+        }
+        if closing || lame_duck.over.as_mut().poll(cx).is_ready() {
+            return self.start();
+        }
+        Step::Wait(Stage::LameDuck(lame_duck))
+    }
+
+    fn draining(&mut self, mut draining: Draining, cx: &mut Context<'_>) -> Step {
+        self.poll_server(cx);
+        if self.reached.as_mut().poll(cx).is_ready() {
+            draining.requests_left(self.drain);
+        }
+        if self.ended.is_some() {
+            draining.server_ended();
+        }
+        if let Some(report) = draining.report() {
+            return Step::Next(Stage::Over(Ok(report)));
+        }
+        let forced = self.force.as_mut().poll(cx).is_ready();
+        // A timer resolves milliseconds; a time that is up is not to wait for one.
+        if forced || draining.is_late() {
+            return self.give_up(draining.since, forced);
+        }
+        if self.poll_timer(draining.next_alarm(), cx).is_ready() {
+            draining.tell_progress(self.drain);
+            return Step::Next(Stage::Draining(draining));
+        }
+        Step::Wait(Stage::Draining(draining))
+    }
+
+    fn parting(&mut self, late: Late, until: Instant, cx: &mut Context<'_>) -> Step {
+        self.poll_server(cx);
+        let ended = self.ended.is_some() && self.reached.as_mut().poll(cx).is_ready();
+        // Once forced there is nothing more to force, and what has resolved is not polled again.
+        let forced = !late.forced && self.force.as_mut().poll(cx).is_ready();
+        if ended || forced || self.poll_timer(Some(until), cx).is_ready() {
+            return Step::Next(Stage::Over(Err(late)));
+        }
+        Step::Wait(Stage::Parting(late, until))
+    }
+
+    fn over(&mut self, outcome: Result<Report, Late>) -> Result<Report, ShutdownError<E>> {
+        let outcome = match (self.ended.take(), outcome) {
+            (Some(Err(error)), _) => Err(ShutdownError::Server(error)),
+            (_, Ok(report)) => Ok(report),
+            (_, Err(late)) if late.forced => Err(ShutdownError::Forced(late.left)),
+            (_, Err(late)) => Err(ShutdownError::TimedOut(late.left)),
+        };
+        events::ended(&outcome);
+        outcome
+    }
+
+    fn close(&mut self) {
+        self.drain.start();
+        self.reached.set(self.drain.drained());
+    }
+
+    fn start(&mut self) -> Step {
+        self.close();
+        let draining = Draining::new(self.plan.timeout);
+        self.drain.set_end(Phase::Draining, draining.deadline);
+        Step::Next(Stage::Draining(draining))
+    }
+
+    /// Cancels what can be, and leaves a moment for it.
+    fn give_up(&mut self, since: Instant, forced: bool) -> Step {
+        // Before, so that they are counted and named as they were.
+        let left = TimedOut::of(self.drain, since);
+        let late = Late { left, forced };
+        Step::Next(match self.drain.cancel() {
+            0 => Stage::Over(Err(late)),
+            _ => Stage::Parting(late, Instant::now() + PARTING),
+        })
+    }
+
+    /// Polls the server, which is what serves the requests, so in every stage.
+    fn poll_server(&mut self, cx: &mut Context<'_>) {
+        if let Some(server) = self.server.as_mut().as_pin_mut() {
+            if let Poll::Ready(ended) = server.poll(cx) {
+                self.server.set(None);
+                *self.ended = Some(ended);
+            }
+        }
+    }
+
+    /// Whether the drain has to start, or has: the server has ended, or another handle started it.
+    fn is_closing(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_server(cx);
+        self.ended.is_some() || self.reached.as_mut().poll(cx).is_ready()
+    }
+
+    fn poll_timer(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = at else {
+            return Poll::Pending;
+        };
+        if self.timer.is_none() {
+            self.timer.set(Some(sleep_until(at)));
+        }
+        if let Some(timer) = self.timer.as_mut().as_pin_mut() {
+            ready!(timer.poll(cx));
+        }
+        self.timer.set(None);
+        Poll::Ready(())
+    }
+}
+
+// === impl Draining ===
 
 impl Draining {
     fn new(timeout: Duration) -> Self {
