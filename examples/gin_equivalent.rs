@@ -7,9 +7,10 @@
 //! ```
 //!
 //! The request that was running is answered in full. The port is closed; a newcomer on a connection
-//! that is still open gets a 503. After at most 5 s, and after the background worker has finished
-//! the job in its hands, the database is closed and the program ends: with 0 if all was drained,
-//! with 1 and the count of what it abandoned if not. A second signal ends it at once.
+//! that is still open gets a 503. What is not done after 5 s is named, cancelled and answered with a 503.
+//! Once the background worker has finished the job in its hands the database is closed, and the program
+//! ends: with 0 if all was drained, with 1 and the count of what it abandoned if not. A second signal
+//! ends it at once.
 //!
 //! The environment may set `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the
 //! folder for temporary ones) and `TIMEOUT` (in seconds, default 5).
@@ -64,7 +65,7 @@ async fn main() -> Result<ExitCode, Error> {
             database: database.clone(),
             jobs,
         })
-        .layer(drain.layer());
+        .layer(drain.layer().track_requests());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(&address).await?;
     let address = listener.local_addr()?;
@@ -87,7 +88,7 @@ async fn main() -> Result<ExitCode, Error> {
         .run(server)
         .await;
     if let Err(error) = &served {
-        error!("{error}; abandoned {}", drain.in_flight());
+        error!("{error}; abandoned {}", abandoned(error));
     }
     // No request is left: now what the requests used.
     let close = async {
@@ -115,6 +116,13 @@ async fn main() -> Result<ExitCode, Error> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+fn abandoned<E>(error: &ShutdownError<E>) -> usize {
+    match error {
+        ShutdownError::TimedOut(left) | ShutdownError::Forced(left) => left.in_flight(),
+        ShutdownError::Server(_) => 0,
+    }
 }
 
 async fn welcome(State(app): State<App>) -> Result<&'static str, StatusCode> {

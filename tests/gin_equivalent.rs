@@ -125,10 +125,16 @@ fn what_is_in_flight_at_the_deadline_is_abandoned_and_counted() {
     server.process.signal(Signal::SIGTERM);
     let (exited, folder) = server.exit();
     let exited = exited.with(1);
-    exited.said("2 still in flight; abandoned 2");
+    let line = &exited.log[exited.said("; abandoned 2")];
+    assert!(
+        line.contains("2 still in flight: GET / (handler, "),
+        "{line}"
+    );
     exited.said("Server exiting");
     for stream in running {
-        assert_eq!(answer(stream), "");
+        let answer = answer(stream);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
     }
     assert_eq!(rows(&folder).0, 0);
 }
@@ -155,8 +161,9 @@ fn a_second_signal_ends_it_at_once() {
     server.process.signal(Signal::SIGINT);
     let (exited, _) = server.exit();
     let exited = exited.with(1);
-    exited.said("1 still in flight; abandoned 1");
-    assert_eq!(answer(running), "");
+    let line = &exited.log[exited.said("; abandoned 1")];
+    assert!(line.contains("forced to stop after "), "{line}");
+    assert!(answer(running).starts_with("HTTP/1.1 503 "));
 }
 
 #[test]

@@ -153,6 +153,26 @@ fn an_endless_stream_is_over_the_deadline() {
 }
 
 #[test]
+fn what_is_over_the_deadline_is_named_cancelled_and_answered() {
+    let mut server = server(&[("TIMEOUT", "0.3"), ("TRACK", "1")]);
+    let never = running(&mut server, "/never");
+    let endless = running(&mut server, "/sse");
+    // A reader that stops cannot be told: what hyper has in its buffer comes first.
+    let _big = running(&mut server, "/big");
+    server.signal(SIGTERM);
+    let exited = server.exit().with(1);
+    let named = &exited.log[exited.said("exit: drain timed out after ")];
+    assert!(named.contains("GET /never (handler, "), "{named}");
+    assert!(named.contains("GET /sse (body, "), "{named}");
+    let refused = answer(never);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("connection: close\r\n"), "{refused}");
+    let cut = answer(endless);
+    assert!(cut.contains("data: tick"), "{cut}");
+    assert!(!cut.ends_with("0\r\n\r\n"), "it looks complete");
+}
+
+#[test]
 fn a_newcomer_is_not_served_while_another_request_runs() {
     let mut server = server(&[("TIMEOUT", ENDLESS)]);
     // hyper lets the first head of a connection finish when it has begun; then it is the layer's.
@@ -190,11 +210,13 @@ fn five_thousand_idle_connections_are_closed_within_a_second() {
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted), hard).unwrap();
     // That second is the server's own deadline, and not this test's.
     let server = server(&[("TIMEOUT", "1")]);
-    let unused: Vec<_> = (0..EACH).map(|_| server.connect()).collect();
-    let used: Vec<_> = (0..EACH).map(|_| kept_alive(&server)).collect();
+    // In turn: an answer means that the server has accepted those before, so that none waits in a queue.
+    let idle: Vec<_> = (0..EACH)
+        .map(|_| (server.connect(), kept_alive(&server)))
+        .collect();
     server.signal(SIGTERM);
     server.exit().with(0);
-    drop((unused, used));
+    drop(idle);
 }
 
 #[test]

@@ -22,6 +22,11 @@ fn handles_and_futures_may_go_anywhere() {
     shared::<DrainWait>();
     shared::<Report>();
     shared::<ResponseBody<()>>();
+    shared::<InFlightRequest>();
+    shared::<Status>();
+    shared::<Shutdown>();
+    shared::<signal::ShutdownSignal>();
+    sent::<Run<(), (), (), ()>>();
     sent::<ResponseFuture<(), ()>>();
     sent::<ReadinessFuture>();
 }
@@ -30,6 +35,9 @@ fn handles_and_futures_may_go_anywhere() {
 fn copies_and_clones() {
     copied::<Phase>();
     copied::<Closed>();
+    copied::<Stage>();
+    copied::<Signal>();
+    copied::<Cancelled>();
     cloned::<Drain>();
     cloned::<Permit>();
     cloned::<DrainLayer>();
@@ -41,6 +49,17 @@ fn copies_and_clones() {
 fn errors_are_errors() {
     error::<Closed>();
     error::<TimedOut>();
+    error::<Cancelled>();
+    error::<ShutdownError<std::io::Error>>();
+}
+
+#[test]
+fn a_body_error_becomes_what_servers_want_whatever_the_inner_one_is() {
+    type Boxed = Box<dyn Error + Send + Sync>;
+    fn into<E: Into<Boxed>>() {}
+    into::<BodyError<std::io::Error>>();
+    into::<BodyError<std::convert::Infallible>>();
+    into::<BodyError<Boxed>>();
 }
 
 #[test]

@@ -18,4 +18,5 @@ mod release;
 mod shutdown;
 mod sockets;
 mod support;
+mod tracking;
 mod waits;

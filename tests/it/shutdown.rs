@@ -444,6 +444,110 @@ async fn what_forces_is_not_asked_before_the_shutdown_has_started() {
     assert_ready_err!(run.poll());
 }
 
+// What is cancelled when it is late.
+
+/// A request whose handler never answers, tracked.
+fn stuck(
+    drain: &Drain,
+) -> Spawn<impl Future<Output = Result<http::Response<tower_drain::ResponseBody<Body>>, ()>>> {
+    let inner = tower::service_fn(|_| pending::<Result<http::Response<Body>, ()>>());
+    let mut service = drain.layer().track_requests().layer(inner);
+    let mut response = task::spawn(service.call(get("/stuck")));
+    assert_pending!(response.poll());
+    response
+}
+
+/// A server that ends when nothing is in flight any more.
+async fn drained(drain: Drain) -> io::Result<()> {
+    drain.drained().await;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_tracked_requests_are_cancelled_and_the_server_ends_after_them() {
+    let drain = Drain::new();
+    let mut stuck = stuck(&drain);
+    let shutdown = Shutdown::new(&drain).timeout(5 * SECOND);
+    let shutdown = shutdown.on(ready(Signal::Terminate)).force(pending());
+    let mut run = task::spawn(shutdown.run(drained(drain.clone())));
+    assert_pending!(run.poll());
+    advance(5 * SECOND).await;
+    assert_pending!(run.poll());
+    assert!(stuck.is_woken());
+    let refusal = assert_ready_ok!(stuck.poll());
+    assert_eq!(refusal.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    drop(refusal);
+    assert!(run.is_woken());
+    let error = assert_ready_err!(run.poll());
+    assert_eq!(
+        error.to_string(),
+        "drain timed out after 5.0s: 1 still in flight: GET /stuck (handler, 5.0s)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_cancelled_have_a_second_and_no_more() {
+    let drain = Drain::new();
+    // Its task does not run.
+    let _stuck = stuck(&drain);
+    let shutdown = Shutdown::new(&drain).timeout(5 * SECOND);
+    let shutdown = shutdown.on(ready(Signal::Terminate)).force(pending());
+    let mut run = task::spawn(shutdown.run(drained(drain.clone())));
+    assert_eq!(time_to_end(&mut run).await, 6 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_anything_to_cancel_there_is_no_such_second() {
+    let drain = Drain::new();
+    let _job = drain.try_enter().unwrap();
+    let shutdown = Shutdown::new(&drain).timeout(5 * SECOND);
+    let shutdown = shutdown.on(ready(Signal::Terminate)).force(pending());
+    let mut run = task::spawn(shutdown.run(drained(drain.clone())));
+    assert_eq!(time_to_end(&mut run).await, 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_cancels_too_and_cuts_the_second_short() {
+    for late in [false, true] {
+        let drain = Drain::new();
+        let mut stuck = stuck(&drain);
+        let (force, again) = signal();
+        let shutdown = Shutdown::new(&drain).timeout(5 * SECOND);
+        let shutdown = shutdown.on(ready(Signal::Terminate)).force(force);
+        let mut run = task::spawn(shutdown.run(drained(drain.clone())));
+        assert_pending!(run.poll());
+        if late {
+            advance(5 * SECOND).await;
+            assert_pending!(run.poll());
+        }
+        again.send(Signal::Terminate).unwrap();
+        assert!(run.is_woken());
+        if late {
+            let error = assert_ready_err!(run.poll());
+            assert!(matches!(error, ShutdownError::TimedOut(_)));
+        } else {
+            assert_pending!(run.poll());
+            assert!(stuck.is_woken());
+            drop(assert_ready_ok!(stuck.poll()));
+            let error = assert_ready_err!(run.poll());
+            assert!(matches!(error, ShutdownError::Forced(it) if it.requests().len() == 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_says_how_long_a_lame_duck_can_last() {
+    let drain = Drain::new();
+    let mut run = lame_duck(&drain, |shutdown| shutdown.timeout(5 * SECOND));
+    advance(3 * SECOND).await;
+    assert_eq!(drain.status().time_left(), Some(7 * SECOND));
+    let _permit = drain.try_enter().unwrap();
+    advance(7 * SECOND).await;
+    assert_pending!(run.poll());
+    advance(SECOND).await;
+    assert_eq!(drain.status().time_left(), Some(4 * SECOND));
+}
+
 // A server that ends by itself.
 
 #[tokio::test(start_paused = true)]

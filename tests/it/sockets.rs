@@ -250,6 +250,130 @@ async fn a_streaming_body_is_in_flight_to_its_end() {
     }
 }
 
+/// How requests that are cancelled look to their clients.
+mod cancelled {
+    use std::io;
+
+    use axum::body::Body;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tower_drain::{Shutdown, ShutdownError, Signal, Stage};
+
+    use super::*;
+
+    /// `/stuck` never answers, and `/endless` never ends.
+    async fn start() -> (Drain, TcpListener, Router) {
+        let drain = Drain::new();
+        let endless = || async {
+            let (ticks, body) = mpsc::channel::<Result<Bytes, Infallible>>(1);
+            tokio::spawn(async move {
+                while ticks.send(Ok(Bytes::from_static(b"tick"))).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body))
+        };
+        let router = Router::new()
+            .route("/stuck", get(std::future::pending::<&'static str>))
+            .route("/endless", get(endless))
+            .layer(drain.layer().track_requests());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (drain, listener, router)
+    }
+
+    async fn until<T: PartialEq>(what: impl Fn() -> T, is: T) {
+        while what() != is {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn over_http_1_the_handler_is_refused_and_the_body_has_no_last_chunk() {
+        let (drain, listener, router) = start().await;
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let ask = async |path: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        };
+        let mut stuck = ask("/stuck").await;
+        let mut endless = ask("/endless").await;
+        let mut head = [0; 200];
+        assert!(endless.read(&mut head).await.unwrap() > 0);
+        until(|| drain.requests().len(), 2).await;
+        assert_eq!(drain.cancel(), 2);
+
+        let mut refusal = String::new();
+        stuck.read_to_string(&mut refusal).await.unwrap();
+        assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
+        assert!(refusal.contains("connection: close\r\n"), "{refusal}");
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let _ = endless.read_to_end(&mut rest).await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks complete");
+        drain.start();
+        drain.drained().await;
+    }
+
+    #[tokio::test]
+    async fn over_http_2_the_handler_is_refused_and_the_stream_is_reset() {
+        let (drain, listener, router) = start().await;
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let stuck = tokio::spawn(client.send_request(request2("/stuck")));
+        let endless = client.send_request(request2("/endless")).await.unwrap();
+        until(|| drain.requests().len(), 2).await;
+        drain.cancel();
+        let refusal = stuck.await.unwrap().unwrap();
+        assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let error = endless.into_body().collect().await.expect_err("complete");
+        assert!(!error.is_incomplete_message(), "{error:?}");
+        until(|| drain.in_flight(), 0).await;
+    }
+
+    #[tokio::test]
+    async fn at_its_deadline_a_shutdown_ends_axum_with_an_endless_stream_open() {
+        let (drain, listener, router) = start().await;
+        let address = listener.local_addr().unwrap();
+        let (ended, server_ended) = tokio::sync::oneshot::channel();
+        let serve = axum::serve(listener, router).with_graceful_shutdown(drain.draining());
+        let server = async {
+            let result: io::Result<()> = serve.await;
+            let _ = ended.send(());
+            result
+        };
+        let (signal, on) = tokio::sync::oneshot::channel();
+        let shutdown = Shutdown::new(&drain)
+            .on(async { on.await.unwrap() })
+            .force(std::future::pending())
+            .timeout(Duration::from_millis(50));
+        let run = tokio::spawn(shutdown.run(server));
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut client, connection) = http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let endless = client.send_request(request("/endless")).await.unwrap();
+        signal.send(Signal::Terminate).unwrap();
+
+        let error = run.await.unwrap().unwrap_err();
+        let ShutdownError::TimedOut(timed_out) = error else {
+            panic!("{error:?}");
+        };
+        let [late] = timed_out.requests() else {
+            panic!("{timed_out:?}");
+        };
+        assert_eq!((late.path(), late.stage()), ("/endless", Stage::Body));
+        server_ended.await.expect("axum's server ended by itself");
+        assert_eq!(drain.phase(), Phase::Drained);
+        endless.into_body().collect().await.expect_err("complete");
+    }
+}
+
 mod grpc {
     use tonic::body::Body;
     use tonic::transport::{Channel, Server};
@@ -293,6 +417,30 @@ mod grpc {
         drop(watch);
         assert_eq!(wait.await.unwrap().refused(), 1);
         serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_stream_ends_with_status_14() {
+        let drain = Drain::new();
+        let (_, health) = tonic_health::server::health_reporter();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let server = Server::builder()
+            .layer(drain.layer().track_requests())
+            .add_service(health)
+            .serve_with_incoming(incoming);
+        tokio::spawn(server);
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        let mut client = HealthClient::new(channel.connect().await.unwrap());
+        let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
+        let mut watch = watch.into_inner();
+        assert!(watch.message().await.unwrap().is_some());
+        assert_eq!(drain.requests()[0].path(), "/grpc.health.v1.Health/Watch");
+        assert_eq!(drain.cancel(), 1);
+        let status = watch.message().await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(status.message(), "cancelled: server is shutting down");
     }
 
     #[test]

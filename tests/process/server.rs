@@ -2,7 +2,8 @@
 //! `examples/`), but one with a route for each way in which a shutdown can be difficult.
 //!
 //! The environment sets `ADDR`, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the
-//! same for gRPC: `grpc-drain`, `grpc-plain`), and in seconds `LAME_DUCK`, `QUIET` and `TIMEOUT`.
+//! same for gRPC: `grpc-drain`, `grpc-plain`), `TRACK` for the layer to track requests, and in seconds
+//! `LAME_DUCK`, `QUIET` and `TIMEOUT`.
 
 use std::convert::Infallible;
 use std::env;
@@ -47,8 +48,12 @@ async fn main() -> Result<ExitCode, AnyError> {
     };
     match kind.as_str() {
         "drain" => {
+            let layer = match env::var("TRACK") {
+                Ok(_) => drain.layer().track_requests(),
+                Err(_) => drain.layer(),
+            };
             let app = routes(&drain)
-                .layer(drain.layer())
+                .layer(layer)
                 .route_service("/readyz", drain.readiness());
             let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
             Ok(shut_down(&drain, listening, server).await)
