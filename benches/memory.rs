@@ -19,26 +19,31 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 type Inner = Ready<Result<Response<Body>, Infallible>>;
 
+const REQUESTS: usize = 100_000;
+
+/// What it takes to have that many in flight, in bytes for each.
+fn allocated<S, B>(service: S) -> usize
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone,
+{
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut in_flight = Vec::with_capacity(REQUESTS);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..REQUESTS {
+        in_flight.push(pin!(service.clone().call(Request::new(()))).poll(cx));
+    }
+    let change = region.change();
+    (change.bytes_allocated - change.bytes_deallocated) / REQUESTS
+}
+
 fn main() {
     let drain = Drain::new();
     let inner = service_fn(|_: Request<()>| -> Inner { ready(Ok(Response::new(Body::empty()))) });
-    let service = drain.layer().layer(inner);
     // The first use of a thread takes its index.
     drop(drain.try_enter());
-    let cx = &mut Context::from_waker(Waker::noop());
-    let mut in_flight = Vec::with_capacity(100_000);
-    let bare = Region::new(ALLOCATOR);
-    for _ in 0..100_000 {
-        in_flight.push(pin!(inner.clone().call(Request::new(()))).poll(cx));
-    }
-    let bare = bare.change().bytes_allocated;
-    let mut in_flight = Vec::with_capacity(100_000);
-    let layered = Region::new(ALLOCATOR);
-    for _ in 0..100_000 {
-        in_flight.push(pin!(service.clone().call(Request::new(()))).poll(cx));
-    }
-    let layered = layered.change().bytes_allocated;
-    assert_eq!(drain.in_flight(), 100_000);
+    let bare = allocated(inner);
+    let layered = allocated(drain.layer().layer(inner)) - bare;
+    let tracked = allocated(drain.layer().track_requests().layer(inner)) - bare;
 
     let row = |what: &str, bytes: usize| println!("{what:<48} {bytes:>6} bytes");
     row("Permit", size_of::<Permit>());
@@ -48,8 +53,6 @@ fn main() {
         "added to the response body",
         size_of::<ResponseBody<Body>>() - size_of::<Body>(),
     );
-    row(
-        "allocated per request in flight",
-        (layered - bare) / 100_000,
-    );
+    row("allocated per request in flight", layered);
+    row("allocated per request in flight, tracked", tracked);
 }

@@ -51,7 +51,7 @@ pub struct Report {
 /// after they were counted and named here.
 ///
 /// `Display` says it in one line, with the oldest requests by name if a layer tracks them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TimedOut {
     in_flight: usize,
     elapsed: Duration,
@@ -99,7 +99,7 @@ impl Future for DrainWait {
             Ok(Report::of(drain, *this.since))
         } else {
             let timed_out = TimedOut::new(drain, in_flight, *this.since);
-            events::timed_out(&timed_out);
+            timed_out.tell();
             Err(timed_out)
         })
     }
@@ -192,6 +192,11 @@ impl TimedOut {
         &self.requests
     }
 
+    /// Tells it, with the feature `tracing`.
+    pub(crate) fn tell(&self) {
+        events::timed_out(self);
+    }
+
     /// What was left, in words: how many, and the oldest by name.
     pub(crate) fn fmt_left(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.in_flight == 0 {
@@ -215,6 +220,17 @@ impl fmt::Display for TimedOut {
         let elapsed = self.elapsed;
         write!(f, "drain timed out after {elapsed:.1?}: ")?;
         self.fmt_left(f)
+    }
+}
+
+/// Not all of the requests, which may be thousands, but as many as `Display` has.
+impl fmt::Debug for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimedOut")
+            .field("in_flight", &self.in_flight)
+            .field("elapsed", &self.elapsed)
+            .field("oldest", &format_args!("[{}]", Names(&self.requests)))
+            .finish_non_exhaustive()
     }
 }
 

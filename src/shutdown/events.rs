@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::error::ShutdownError;
 use super::trigger::Signal;
+use crate::drain::{Drain, Report, TimedOut};
 #[cfg(feature = "tracing")]
-use crate::drain::Names;
-use crate::drain::{Drain, Report};
+use crate::drain::{InFlightRequest, Names};
 
 /// How often progress is told while draining, if it is.
 pub(super) const PROGRESS: Option<Duration> = if cfg!(feature = "tracing") {
@@ -33,12 +33,34 @@ pub(super) fn progress(drain: &Drain, since: Instant, deadline: Option<Instant>)
         refused = drain.refused(),
         elapsed = ?since.elapsed(),
         time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),
-        oldest = (!oldest.is_empty()).then(|| tracing::field::display(Names(&oldest))),
+        oldest = named(&oldest),
         "still draining"
     );
 }
 
-pub(super) fn ended<E>(outcome: &Result<Report, ShutdownError<E>>) {
+/// No field at all when nothing is tracked.
+#[cfg(feature = "tracing")]
+fn named(oldest: &[InFlightRequest]) -> Option<impl tracing::Value> {
+    (!oldest.is_empty()).then(|| tracing::field::display(Names(oldest)))
+}
+
+/// The time is up, or somebody forced it; before anything is cancelled.
+pub(super) fn late(left: &TimedOut, forced: bool) {
+    #[cfg(feature = "tracing")]
+    if forced {
+        tracing::warn!(
+            target: "tower_drain",
+            elapsed = ?left.elapsed(),
+            in_flight = left.in_flight(),
+            oldest = named(left.requests()),
+            "forced to stop"
+        );
+    } else {
+        left.tell();
+    }
+}
+
+pub(super) fn over<E>(outcome: &Result<Report, ShutdownError<E>>) {
     #[cfg(feature = "tracing")]
     match outcome {
         Ok(report) => tracing::info!(
@@ -47,22 +69,11 @@ pub(super) fn ended<E>(outcome: &Result<Report, ShutdownError<E>>) {
             server = ?report.server_elapsed().unwrap_or_default(),
             "shut down: nothing in flight, and the server has closed"
         ),
-        Err(ShutdownError::TimedOut(left)) => tracing::warn!(
-            target: "tower_drain",
-            elapsed = ?left.elapsed(),
-            in_flight = left.in_flight(),
-            "{left}"
-        ),
-        Err(ShutdownError::Forced(left)) => tracing::warn!(
-            target: "tower_drain",
-            elapsed = ?left.elapsed(),
-            in_flight = left.in_flight(),
-            oldest = %Names(left.requests()),
-            "forced to stop"
-        ),
         // No bound on it, so that any will do: whoever gets it has it to tell.
         Err(ShutdownError::Server(_)) => {
-            tracing::error!(target: "tower_drain", "the server failed")
+            tracing::error!(target: "tower_drain", "the server failed");
         }
+        // Told when it was so.
+        Err(ShutdownError::TimedOut(_) | ShutdownError::Forced(_)) => {}
     }
 }

@@ -219,7 +219,7 @@ where
             (_, Err(late)) if late.forced => Err(ShutdownError::Forced(late.left)),
             (_, Err(late)) => Err(ShutdownError::TimedOut(late.left)),
         };
-        events::ended(&outcome);
+        events::over(&outcome);
         outcome
     }
 
@@ -239,6 +239,7 @@ where
     fn give_up(&mut self, since: Instant, forced: bool) -> Step {
         // Before, so that they are counted and named as they were.
         let left = TimedOut::of(self.drain, since);
+        events::late(&left, forced);
         let late = Late { left, forced };
         Step::Next(match self.drain.cancel() {
             0 => Stage::Over(Err(late)),

@@ -118,6 +118,33 @@ async fn a_timeout_is_told_by_whoever_waited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tracked_requests_are_named_in_progress_and_when_it_is_late() {
+    let (lines, _guard) = Lines::keep();
+    let drain = Drain::new();
+    let never = tower::service_fn(|_| pending::<Result<http::Response<Body>, ()>>());
+    let mut service = drain.layer().track_requests().layer(never);
+    let _stuck = service.call(Request::get("/stuck?secret").body(Body::default()).unwrap());
+    let shutdown = Shutdown::new(&drain)
+        .on(ready(Signal::Interrupt))
+        .force(async {
+            sleep(2 * SECOND).await;
+            Signal::Interrupt
+        });
+    let run = shutdown.run(pending::<io::Result<()>>());
+    run.await.unwrap_err();
+    let told = lines.take().split_off(2);
+    assert_eq!(
+        told,
+        [
+            "INFO tower_drain: still draining in_flight=1 refused=0 elapsed=1s time_left=29s \
+             oldest=GET /stuck (handler, 1.0s)",
+            "WARN tower_drain: forced to stop elapsed=2s in_flight=1 \
+             oldest=GET /stuck (handler, 2.0s)",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lame_duck_taken_back_is_told() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();

@@ -89,6 +89,13 @@ impl Process {
         }
     }
 
+    /// A line that has been waited for, or came before one.
+    pub(crate) fn earlier(&self, what: &str) -> String {
+        let line = self.seen.iter().find(|line| line.contains(what));
+        line.unwrap_or_else(|| panic!("no {what:?} in {:#?}", self.seen))
+            .clone()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }

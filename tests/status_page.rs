@@ -1,0 +1,96 @@
+//! The example's page, as a browser shows it.
+
+#![cfg(target_os = "linux")]
+#![allow(missing_docs)]
+
+mod process;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use process::{Process, answer};
+
+/// What a browser has made of the page after it has run for a while: for two seconds, by its own clock.
+fn dom(url: &str) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .output()
+        .expect("chromium, which has to be installed for this test");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn ask(mut stream: TcpStream, path: &str) -> TcpStream {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Waits until the JSON says so; `url` as the page's.
+fn until(url: &str, what: &str) {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let json = || answer(ask(TcpStream::connect(address).unwrap(), "/status.json"));
+    let start = std::time::Instant::now();
+    while !json().contains(what) {
+        assert!(start.elapsed() < process::PATIENCE, "{}", json());
+        std::thread::yield_now();
+    }
+}
+
+#[track_caller]
+fn shows(dom: &str, what: &[&str]) {
+    for what in what {
+        assert!(dom.contains(what), "no {what} in {dom}");
+    }
+}
+
+#[test]
+#[ignore = "needs Chromium: .ci/run installs it and runs this"]
+fn the_page_shows_who_is_left() {
+    let mut server = Process::start("status_page", &[("ADMIN", "127.0.0.1:0")]);
+    let line = server.earlier("status page on ");
+    let url = line.rsplit(' ').next().unwrap();
+    let mut slow: Vec<_> = (0..3)
+        .map(|_| ask(server.connect(), "/slow/3600?token=secret"))
+        .collect();
+    until(url, r#""in_flight":3"#);
+    let page = dom(url);
+    let row = r"<td>GET</td><td>/slow/3600</td><td>handler</td>";
+    shows(
+        &page,
+        &[r#"<li class="now">Serving"#, r#"in_flight">3<"#, row],
+    );
+    assert!(!page.contains("secret"), "{page}");
+
+    server.signal(Signal::SIGINT);
+    server.logged("draining: ");
+    slow.pop();
+    until(url, r#""in_flight":2"#);
+    shows(
+        &dom(url),
+        &[r#"<li class="now">Draining"#, r#"in_flight">2<"#, row],
+    );
+
+    server.signal(Signal::SIGINT);
+    server.exit().with(1);
+    for stream in slow {
+        assert!(answer(stream).starts_with("HTTP/1.1 503 "));
+    }
+}
