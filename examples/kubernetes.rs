@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
-        .layer(drain.layer())
+        // By name, so that the log says which request it is that holds up a deploy.
+        .layer(drain.layer().track_requests())
         // After the layer, so outside of it: probes are no requests to wait for.
         .route_service("/readyz", drain.readiness())
         // Alive to the end: a liveness probe that failed while draining would get the pod killed.

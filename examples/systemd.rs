@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
-        .layer(drain.layer())
+        .layer(drain.layer().track_requests())
         .route_service("/readyz", drain.readiness());
     let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
     let listener = TcpListener::bind(address).await?;

@@ -88,10 +88,17 @@
 //! # }
 //! ```
 //!
+//! # Who is late
+//!
+//! With [`DrainLayer::track_requests`] the requests in flight have names: in the error of a drain that
+//! [timed out](TimedOut), in the events, in [`Drain::requests`] and [`Drain::status`]. They can be
+//! [cancelled](Drain::cancel), too, which is what a [`Shutdown`] does at its deadline.
+//!
 //! # What it costs
 //!
 //! Two atomic operations per request, on a cache line that no other thread writes, and no
-//! allocation. `src/gate/mod.rs` says how, and the README carries the measurements.
+//! allocation. `src/gate/mod.rs` says how, and the README carries the measurements, those of tracking
+//! among them.
 //!
 //! # Features
 //!
