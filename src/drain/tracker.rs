@@ -6,6 +6,7 @@
 //! in shards, so that threads write into parts of their own; whoever reads it or tells all of them to
 //! end has one part at a time, and wakes nobody while having it.
 
+use std::mem;
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -86,16 +87,22 @@ impl Tracked {
         }
     }
 
-    /// Ready if the request has been cancelled. Pending, it wakes the task when it is.
+    /// What to tell the client, if the request has been cancelled.
+    pub(crate) fn cancelled(&self) -> Option<Reply> {
+        self.with(|entry| entry.cancelled.then(|| entry.reply.clone()))
+            .flatten()
+    }
+
+    /// The same, for a task that is about to wait: pending, it is woken when the request is cancelled.
     pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<Reply> {
+        // Cloned before the lock is taken, and the one before it dropped afterwards: a waker may run
+        // anything.
+        let mut waker = Some(cx.waker().clone());
         self.with(|entry| {
             if entry.cancelled {
                 return Poll::Ready(entry.reply.clone());
             }
-            match &mut entry.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            mem::swap(&mut entry.waker, &mut waker);
             Poll::Pending
         })
         .unwrap_or(Poll::Pending)

@@ -83,21 +83,26 @@ impl<B: Body> Body for ResponseBody<B> {
 
     #[inline]
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
         // Before the inner body, which may have a next frame for ever.
-        if let Some(tracked) = &self.tracked {
-            if let Poll::Ready(reply) = tracked.poll_cancelled(cx) {
-                return Poll::Ready(Some(self.cut_off(&reply)));
+        if let Some(reply) = self.tracked.as_ref().and_then(Tracked::cancelled) {
+            return Poll::Ready(Some(self.cut_off(&reply)));
+        }
+        let this = self.as_mut().project();
+        let polled = match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => Poll::Ready(None),
+        };
+        if polled.is_pending() {
+            if let Some(tracked) = this.tracked {
+                if let Poll::Ready(reply) = tracked.poll_cancelled(cx) {
+                    return Poll::Ready(Some(self.cut_off(&reply)));
+                }
             }
         }
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Inner))),
-            None => Poll::Ready(None),
-        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(BodyError::Inner)))
     }
 
     #[inline]

@@ -113,8 +113,10 @@ impl<O, F> Shutdown<O, F> {
 
     /// What ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced);
     /// which signal it is makes no difference. Only if there are tracked requests to cancel does it
-    /// leave them their second. It is first polled when the shutdown has started. The default, with the feature `signal`, is the next signal; without it, nothing. To have nothing,
-    /// give it [`std::future::pending()`].
+    /// leave them their second. It is first polled when the shutdown has started.
+    ///
+    /// The default, with the feature `signal`, is the next signal; without it, nothing. To have
+    /// nothing, give it [`std::future::pending()`].
     pub fn force<N>(self, force: N) -> Shutdown<O, N>
     where
         N: Future<Output = Signal>,
@@ -159,8 +161,8 @@ impl<O, F> Shutdown<O, F> {
 
     /// How long draining may take: for the requests in flight, and for the server to flush and close
     /// after them. The lame duck comes before and is not in it, and the second for those that were
-    /// cancelled comes after. The default is 30 s; one too long for
-    /// the clock (such as `Duration::MAX`) means no deadline.
+    /// cancelled comes after. The default is 30 s; one too long for the clock (such as
+    /// `Duration::MAX`) means no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.plan.timeout = timeout;
         self

@@ -5,15 +5,17 @@ use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::time::advance;
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
@@ -384,6 +386,27 @@ async fn a_body_that_has_ended_is_not_cut() {
     assert!(response.body().is_end_stream());
 }
 
+#[test]
+fn a_body_cancelled_while_it_is_polled_ends_in_that_poll() {
+    let drain = Drain::new();
+    let cancels = drain.clone();
+    let inner = service_fn(move |_: Request<Body>| {
+        let cancels = cancels.clone();
+        let body = StreamBody::new(stream::poll_fn(move |_| {
+            cancels.cancel();
+            Poll::<Option<Result<Frame<Bytes>, Infallible>>>::Pending
+        }));
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let response = assert_ready_ok!(task::spawn(tracked(&drain, inner).call(get("/"))).poll());
+    let mut body = Box::pin(response.into_body());
+    let polled = task::spawn(body.frame()).poll();
+    assert!(matches!(
+        polled,
+        Poll::Ready(Some(Err(BodyError::Cancelled(_))))
+    ));
+}
+
 // Who cancels, and when.
 
 #[test]
@@ -412,6 +435,41 @@ fn cancelled_requests_drain() {
     let _ = task::spawn(body.frame()).poll();
     drop(body);
     assert_ready_ok!(wait.poll());
+}
+
+/// Looks at the list when it is dropped, as the last owner of another tracked request would.
+struct LooksWhenDropped(Drain);
+
+impl Wake for LooksWhenDropped {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for LooksWhenDropped {
+    fn drop(&mut self) {
+        self.0.requests();
+    }
+}
+
+/// On a thread of its own, for if it does not hold it never ends.
+#[test]
+fn a_waker_may_run_anything_when_it_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let drain = Drain::new();
+        let never = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
+        let mut response = Box::pin(tracked(&drain, never).call(get("/")));
+        let mut body = streaming(&drain, get("/"), Poll::Pending);
+        for _ in 0..2 {
+            // The one before is dropped when this one takes its place.
+            let waker = Waker::from(Arc::new(LooksWhenDropped(drain.clone())));
+            let cx = &mut Context::from_waker(&waker);
+            assert!(response.as_mut().poll(cx).is_pending());
+            assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+        }
+        drain.cancel();
+        done.send(drain.requests().len()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(60 * SECOND), Ok(2));
 }
 
 /// Requests on several threads, and cancelling on others, as fast as they can: each request ends, in
@@ -468,7 +526,7 @@ fn one_of_a_storm(drain: &Drain, nth: usize) -> usize {
         }
         let frames = (0..nth % 5).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("x"))));
         let frames = tokio_stream::iter(frames.collect::<Vec<_>>());
-        Ok::<_, Infallible>(Response::new(http_body_util::StreamBody::new(frames)))
+        Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
     });
     let cx = &mut Context::from_waker(Waker::noop());
     let mut response = Box::pin(tracked(drain, inner).call(get("/storm")));
