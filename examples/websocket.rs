@@ -51,9 +51,9 @@ async fn echo(mut socket: WebSocket, drain: Drain) {
                     return;
                 }
             }
-            // Pings are answered by axum.
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            // axum answers pings, and the client's goodbye, when it is asked for the next message.
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return,
         }
     }
 }

@@ -31,14 +31,20 @@ fn read_to(stream: &mut TcpStream, what: &str) -> String {
     String::from_utf8(seen).unwrap()
 }
 
+/// A WebSocket, after its handshake.
+fn websocket(server: &Process) -> TcpStream {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut socket = get(server, "/", upgrade);
+    let head = read_to(&mut socket, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    socket
+}
+
 #[test]
 fn websocket_says_goodbye_and_holds_the_drain_open_until_then() {
     let server = Process::start("websocket", &[]);
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let mut socket = get(&server, "/", upgrade);
-    let head = read_to(&mut socket, "\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut socket = websocket(&server);
     // Text, one byte, with a mask of zeros; it comes back without one.
     socket.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).unwrap();
     let mut echo = [0; 3];
@@ -51,6 +57,22 @@ fn websocket_says_goodbye_and_holds_the_drain_open_until_then() {
     let [opcode, _, code @ ..] = goodbye;
     assert_eq!((opcode, u16::from_be_bytes(code)), (0x88, 1001));
     server.exit().with(0).said("1 were in flight");
+}
+
+#[test]
+fn websocket_answers_a_goodbye() {
+    let server = Process::start("websocket", &[]);
+    let mut socket = websocket(&server);
+    // Code 1000, behind a mask of zeros; it comes back without one, and then the end.
+    let code = [0x03, 0xE8];
+    socket
+        .write_all(&[[0x88, 0x82].as_slice(), &[0; 4], &code].concat())
+        .unwrap();
+    let mut goodbye = Vec::new();
+    socket.read_to_end(&mut goodbye).unwrap();
+    assert_eq!(goodbye, [0x88, 2, 0x03, 0xE8]);
+    server.signal(SIGTERM);
+    server.exit().with(0).said("0 were in flight");
 }
 
 #[test]
