@@ -49,8 +49,7 @@ struct App {
 async fn main() -> Result<ExitCode, Error> {
     start_logging();
     let patience = match env::var("TIMEOUT") {
-        // A day at most: an enormous one has no place on the clock.
-        Ok(seconds) => Duration::try_from_secs_f64(seconds.parse()?)?.min(DAY),
+        Ok(text) => seconds(&text).ok_or_else(|| format!("TIMEOUT={text}: no time in seconds"))?,
         Err(_) => Duration::from_secs(5),
     };
     let database = open_database().await?;
@@ -67,7 +66,9 @@ async fn main() -> Result<ExitCode, Error> {
         })
         .layer(drain.layer().track_requests());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
-    let listener = TcpListener::bind(&address).await?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let address = listener.local_addr()?;
     let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
     let server = async {
@@ -116,6 +117,12 @@ async fn main() -> Result<ExitCode, Error> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// A day at most: an enormous one has no place on the clock.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+    Some(seconds.min(DAY))
 }
 
 fn abandoned<E>(error: &ShutdownError<E>) -> usize {

@@ -8,13 +8,14 @@ mod process;
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use process::{Exited, PATIENCE, Process, answer, read_by_the_server};
+use process::{Exited, PATIENCE, Process, answer, binary, read_by_the_server};
 
 struct Server {
     process: Process,
@@ -176,4 +177,23 @@ fn a_client_that_hangs_up_is_not_waited_for() {
     let (exited, folder) = server.exit();
     exited.with(0);
     assert_eq!(rows(&folder).0, 0);
+}
+
+#[test]
+fn what_it_cannot_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value, said) in [
+        ("TIMEOUT", "soon", "TIMEOUT=soon: no time in seconds"),
+        ("TIMEOUT", "-1", "TIMEOUT=-1: no time in seconds"),
+        ("ADDR", "nowhere", "cannot listen on nowhere: "),
+    ] {
+        let output = Command::new(binary("gin_equivalent"))
+            .env("DATABASE", folder.path().join("visits.db"))
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains(said), "{errors}");
+    }
 }

@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The example's binary, built if it is not: `cargo test --test this_one` alone does not.
-fn binary(example: &str) -> PathBuf {
+pub(crate) fn binary(example: &str) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || {
