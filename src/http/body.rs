@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::refusal::cut_off;
+use super::grpc;
 use crate::drain::{Reply, Tracked};
 use crate::gate::Permit;
 
@@ -70,7 +70,7 @@ impl<B: Body> ResponseBody<B> {
         let mut this = self.project();
         this.inner.set(None);
         *this.tracked = None;
-        match cut_off(reply) {
+        match reply.grpc.as_ref().and_then(grpc::cut_off) {
             Some(trailers) => Ok(Frame::trailers(trailers)),
             None => Err(BodyError::Cancelled(Cancelled)),
         }

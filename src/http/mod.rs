@@ -4,6 +4,7 @@ mod body;
 mod events;
 mod exempt;
 mod future;
+mod grpc;
 mod layer;
 mod readiness;
 mod refusal;

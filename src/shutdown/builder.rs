@@ -2,8 +2,10 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
+use super::defaults::{DefaultForce, DefaultOn};
+use super::plan::Plan;
 use super::run::Run;
-use super::trigger::{DefaultForce, DefaultOn, Signal};
+use super::trigger::Signal;
 use crate::drain::Drain;
 
 /// The whole way out of a process that serves: from the signal, by way of the lame duck and the
@@ -70,14 +72,6 @@ pub struct Shutdown<O = DefaultOn, F = DefaultForce> {
     plan: Plan,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    pub(super) lame_duck: Duration,
-    pub(super) quiet: Option<Duration>,
-    pub(super) probes: Option<u32>,
-    pub(super) timeout: Duration,
-}
-
 impl Shutdown {
     /// A shutdown of what counts into `drain`, with the defaults.
     pub fn new(drain: &Drain) -> Self {
@@ -85,12 +79,7 @@ impl Shutdown {
             drain: drain.clone(),
             on: DefaultOn::new(),
             force: DefaultForce::new(),
-            plan: Plan {
-                lame_duck: Duration::ZERO,
-                quiet: None,
-                probes: None,
-                timeout: Duration::from_secs(30),
-            },
+            plan: Plan::default(),
         }
     }
 }

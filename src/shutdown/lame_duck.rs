@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::builder::Plan;
+use super::plan::Plan;
 use crate::drain::Drain;
 
 /// Waits until the lame duck may end: when it has taken its longest, or early if the plan says by

@@ -8,10 +8,10 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::builder::Plan;
 use super::error::ShutdownError;
 use super::events;
 use super::lame_duck::lame_duck;
+use super::plan::Plan;
 use super::trigger::Signal;
 use crate::drain::{Drain, Phase, Reached, Report, TimedOut};
 
