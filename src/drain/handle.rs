@@ -255,9 +255,11 @@ impl Drain {
     ///
     /// It happens when the request's task runs next, for which it is woken, and not in this call: wait
     /// for [`drained`](Self::drained) afterwards. It reaches no handler that blocks its thread, no work
-    /// that was spawned, no upgraded connection, and no body of which hyper has taken the last: what is
-    /// left then is for a client to read. It starts nothing, either: newcomers are admitted or refused
-    /// as before.
+    /// that was spawned, no upgraded connection, and no body that hyper does not ask for more: because
+    /// it has the last of it, or because the client does not read what has been sent already. These
+    /// are for whoever closes connections, or ends the process.
+    ///
+    /// It starts nothing: newcomers are admitted or refused as before.
     pub fn cancel(&self) -> usize {
         tracker::cancel(self.entrance())
     }

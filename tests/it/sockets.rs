@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::{any, get};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -339,38 +339,48 @@ mod cancelled {
 
     #[tokio::test]
     async fn at_its_deadline_a_shutdown_ends_axum_with_an_endless_stream_open() {
-        let (drain, listener, router) = start().await;
-        let address = listener.local_addr().unwrap();
-        let (ended, server_ended) = tokio::sync::oneshot::channel();
-        let serve = axum::serve(listener, router).with_graceful_shutdown(drain.draining());
-        let server = async {
-            let result: io::Result<()> = serve.await;
-            let _ = ended.send(());
-            result
-        };
-        let (signal, on) = tokio::sync::oneshot::channel();
-        let shutdown = Shutdown::new(&drain)
-            .on(async { on.await.unwrap() })
-            .force(std::future::pending())
-            .timeout(Duration::from_millis(50));
-        let run = tokio::spawn(shutdown.run(server));
-        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-        let (mut client, connection) = http1::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        let endless = client.send_request(request("/endless")).await.unwrap();
-        signal.send(Signal::Terminate).unwrap();
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let (drain, listener, router) = start().await;
+            let address = listener.local_addr().unwrap();
+            let (ended, server_ended) = tokio::sync::oneshot::channel();
+            let serve = axum::serve(listener, router).with_graceful_shutdown(drain.draining());
+            let server = async {
+                let result: io::Result<()> = serve.await;
+                let _ = ended.send(());
+                result
+            };
+            let (signal, on) = tokio::sync::oneshot::channel();
+            let shutdown = Shutdown::new(&drain)
+                .on(async { on.await.unwrap() })
+                .force(std::future::pending())
+                .timeout(Duration::from_millis(50));
+            let run = tokio::spawn(shutdown.run(server));
+            let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+            let endless = if version == Version::HTTP_2 {
+                let handshake = http2::handshake(TokioExecutor::new(), stream);
+                let (mut client, connection) = handshake.await.unwrap();
+                tokio::spawn(connection);
+                client.send_request(request2("/endless")).await
+            } else {
+                let (mut client, connection) = http1::handshake(stream).await.unwrap();
+                tokio::spawn(connection);
+                client.send_request(request("/endless")).await
+            };
+            signal.send(Signal::Terminate).unwrap();
 
-        let error = run.await.unwrap().unwrap_err();
-        let ShutdownError::TimedOut(timed_out) = error else {
-            panic!("{error:?}");
-        };
-        let [late] = timed_out.requests() else {
-            panic!("{timed_out:?}");
-        };
-        assert_eq!((late.path(), late.stage()), ("/endless", Stage::Body));
-        server_ended.await.expect("axum's server ended by itself");
-        assert_eq!(drain.phase(), Phase::Drained);
-        endless.into_body().collect().await.expect_err("complete");
+            let error = run.await.unwrap().unwrap_err();
+            let ShutdownError::TimedOut(timed_out) = error else {
+                panic!("{error:?}");
+            };
+            let [late] = timed_out.requests() else {
+                panic!("{timed_out:?}");
+            };
+            assert_eq!((late.path(), late.stage()), ("/endless", Stage::Body));
+            server_ended.await.expect("axum's server ended by itself");
+            assert_eq!(drain.phase(), Phase::Drained);
+            let body = endless.unwrap().into_body();
+            body.collect().await.expect_err("complete");
+        }
     }
 }
 
