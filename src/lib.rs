@@ -41,8 +41,10 @@
 //!
 //! ```text
 //! Serving ──lame_duck()──▶ LameDuck ──start()──▶ Draining ──last permit──▶ Drained
-//!    ▲───────resume()─────────┘  (start() also goes straight from Serving; with none in flight straight to Drained)
+//!    ▲───────resume()─────────┘
 //! ```
+//!
+//! `start()` also goes straight from `Serving`, and with nothing in flight straight to `Drained`.
 //!
 //! | | Serving | LameDuck | Draining | Drained |
 //! |---|---|---|---|---|

@@ -30,9 +30,9 @@ use crate::drain::Drain;
 ///
 /// # #[cfg(feature = "signal")]
 /// let report = Shutdown::new(&drain)
-///     .lame_duck(Duration::from_secs(10)) // at most; less once
-///     .probes(3) //                          the balancer has seen 503 that often, and
-///     .quiet(Duration::from_secs(1)) //      nobody has come for so long
+///     .lame_duck(Duration::from_secs(10)) // at most: it ends once
+///     .probes(3) //                          the balancer has seen so many 503,
+///     .quiet(Duration::from_secs(1)) //      and nobody has come for so long
 ///     .timeout(Duration::from_secs(15))
 ///     .run(server)
 ///     .await?;
