@@ -184,17 +184,21 @@ fn a_newcomer_is_not_served_while_another_request_runs() {
     server.signal(SIGTERM);
     server.logged("draining: ");
 
-    // hyper closes a connection that is kept alive, with or without half of a next head on it. A
-    // write that fails has met the closing.
+    // hyper closes a connection that is kept alive, when its task has been told of the drain; the layer
+    // refuses who comes before that. A write that fails has met the closing.
     let _ = (&kept_alive).write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n");
-    assert_eq!(answer(kept_alive), "");
     send(&begun, "re\r\n\r\n");
-    let refused = answer(begun);
-    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.contains("connection: close\r\n"), "{refused}");
-    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    let newcomers = [answer(kept_alive), answer(begun)];
+    assert!(!newcomers[1].is_empty());
+    let refused: Vec<_> = newcomers.iter().filter(|it| !it.is_empty()).collect();
+    for refused in &refused {
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        assert!(refused.contains("connection: close\r\n"), "{refused}");
+        assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    }
     assert!(answer(running).ends_with("\r\n\r\ndone"));
-    server.exit().with(0).said("refused: 1");
+    let exited = server.exit().with(0);
+    exited.said(&format!("refused: {}", refused.len()));
 }
 
 #[test]

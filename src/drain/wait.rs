@@ -150,10 +150,11 @@ impl Report {
         self.server_elapsed
     }
 
-    pub(crate) fn with_server(self, elapsed: Duration) -> Self {
-        let server_elapsed = Some(elapsed);
+    /// With what came after that, while the server closed: how long that took, and who was turned away.
+    pub(crate) fn with_server(self, drain: &Drain, elapsed: Duration) -> Self {
         Self {
-            server_elapsed,
+            refused: drain.refused(),
+            server_elapsed: Some(elapsed),
             ..self
         }
     }

@@ -102,7 +102,7 @@ impl<O, F> Shutdown<O, F> {
 
     /// What ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced);
     /// which signal it is makes no difference. Only if there are tracked requests to cancel does it
-    /// leave them their second. It is first polled when the shutdown has started.
+    /// leave them their second. It is first polled when the shutdown starts, before anyone can see that.
     ///
     /// The default, with the feature `signal`, is the next signal; without it, nothing. To have
     /// nothing, give it [`std::future::pending()`].

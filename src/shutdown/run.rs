@@ -33,6 +33,8 @@ pin_project! {
         on: O,
         #[pin]
         force: F,
+        // Has resolved, and is not to be polled again.
+        forced: bool,
         drain: Drain,
         // The start of the drain, and from then on its end.
         #[pin]
@@ -96,6 +98,7 @@ impl<S, E, O, F> Run<S, E, O, F> {
             ended: None,
             on,
             force,
+            forced: false,
             reached: drain.draining(),
             drain,
             plan,
@@ -148,16 +151,22 @@ where
         // Before the server, so that whoever is to start the shutdown is listened to when the first
         // request comes in.
         let signal = self.on.as_mut().poll(cx);
-        if self.is_closing(cx) {
-            return self.start();
-        }
-        let Poll::Ready(signal) = signal else {
+        let closing = self.is_closing(cx);
+        if signal.is_pending() && !closing {
             return Step::Wait(Stage::Serving);
-        };
-        events::signalled(signal);
-        if signal == Signal::Interrupt || self.plan.lame_duck.is_zero() {
-            return self.start();
         }
+        // Before anyone can see that it has started: whoever does may force it, and be heard.
+        self.poll_force(cx);
+        if let Poll::Ready(signal) = signal {
+            events::signalled(signal);
+            if signal == Signal::Terminate && !closing && !self.plan.lame_duck.is_zero() {
+                return self.announce();
+            }
+        }
+        self.start()
+    }
+
+    fn announce(&mut self) -> Step {
         self.drain.lame_duck();
         let since = Instant::now();
         let longest = since.checked_add(self.plan.lame_duck);
@@ -168,7 +177,7 @@ where
 
     fn lame_duck(&mut self, mut lame_duck: LameDuck, cx: &mut Context<'_>) -> Step {
         let closing = self.is_closing(cx);
-        if self.force.as_mut().poll(cx).is_ready() {
+        if self.poll_force(cx) {
             self.close();
             return self.give_up(lame_duck.since, true);
         }
@@ -186,10 +195,10 @@ where
         if self.ended.is_some() {
             draining.server_ended();
         }
-        if let Some(report) = draining.report() {
+        if let Some(report) = draining.report(self.drain) {
             return Step::Next(Stage::Over(Ok(report)));
         }
-        let forced = self.force.as_mut().poll(cx).is_ready();
+        let forced = self.poll_force(cx);
         // A timer resolves milliseconds; a time that is up is not to wait for one.
         if forced || draining.is_late() {
             return self.give_up(draining.since, forced);
@@ -204,8 +213,8 @@ where
     fn parting(&mut self, late: Late, until: Instant, cx: &mut Context<'_>) -> Step {
         self.poll_server(cx);
         let ended = self.ended.is_some() && self.reached.as_mut().poll(cx).is_ready();
-        // Once forced there is nothing more to force, and what has resolved is not polled again.
-        let forced = !late.forced && self.force.as_mut().poll(cx).is_ready();
+        // Once forced there is nothing more to force.
+        let forced = !late.forced && self.poll_force(cx);
         if ended || forced || self.poll_timer(Some(until), cx).is_ready() {
             return Step::Next(Stage::Over(Err(late)));
         }
@@ -263,6 +272,11 @@ where
         self.ended.is_some() || self.reached.as_mut().poll(cx).is_ready()
     }
 
+    fn poll_force(&mut self, cx: &mut Context<'_>) -> bool {
+        *self.forced = *self.forced || self.force.as_mut().poll(cx).is_ready();
+        *self.forced
+    }
+
     fn poll_timer(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = at else {
             return Poll::Pending;
@@ -302,9 +316,9 @@ impl Draining {
     }
 
     /// Once both have ended.
-    fn report(&mut self) -> Option<Report> {
+    fn report(&mut self, drain: &Drain) -> Option<Report> {
         let server = self.server?;
-        Some(self.requests.take()?.with_server(server))
+        Some(self.requests.take()?.with_server(drain, server))
     }
 
     fn is_late(&self) -> bool {

@@ -1,7 +1,8 @@
 //! The shutdown sequence, step by step on a paused clock, with servers that a test ends by hand.
 
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -104,10 +105,12 @@ async fn from_the_signal_to_the_report() {
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Drained);
     advance(SECOND).await;
+    drain.try_enter().unwrap_err();
     ends.send(Ok(())).unwrap();
     assert!(run.is_woken());
     let report = assert_ready_ok!(run.poll());
     assert_eq!(report.in_flight_at_start(), 1);
+    assert_eq!(report.refused(), 1, "until the server had closed");
     assert_eq!(report.elapsed(), 2 * SECOND, "until the requests had left");
     assert_eq!(report.server_elapsed(), Some(3 * SECOND));
     assert_pending!(run.poll(), "done, and polled again");
@@ -442,6 +445,24 @@ async fn what_forces_is_not_asked_before_the_shutdown_has_started() {
     assert_eq!(drain.phase(), Phase::Serving);
     term.send(Signal::Terminate).unwrap();
     assert_ready_err!(run.poll());
+}
+
+/// Else a second signal from someone who reacts to the first one's effects could be missed.
+#[tokio::test(start_paused = true)]
+async fn what_forces_is_asked_before_anyone_can_see_that_it_has_started() {
+    for longest in [Duration::ZERO, SECOND] {
+        let drain = Drain::new();
+        let mut seen_by_force = Vec::new();
+        let force = poll_fn(|_| {
+            seen_by_force.push(drain.phase());
+            Poll::Pending
+        });
+        let shutdown = Shutdown::new(&drain).lame_duck(longest);
+        let shutdown = shutdown.on(ready(Signal::Terminate)).force(force);
+        assert_pending!(task::spawn(shutdown.run(pending::<io::Result<()>>())).poll());
+        assert!(drain.phase() > Phase::Serving);
+        assert_eq!(seen_by_force[0], Phase::Serving);
+    }
 }
 
 // What is cancelled when it is late.
