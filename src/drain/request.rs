@@ -156,8 +156,11 @@ mod tests {
         let long = format!("/{}", "é".repeat(100));
         path.set(&long);
         assert_eq!(path.as_str(), &long[..127]);
+        let before = path;
         path.set("/short");
         assert_eq!(path.as_str(), "/short");
+        assert_eq!(format!("{path:?}"), r#""/short""#);
+        assert_ne!(path, before);
         path.set(&"x".repeat(128));
         assert_eq!(path.as_str().len(), 128);
     }

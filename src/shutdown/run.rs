@@ -332,7 +332,7 @@ impl Draining {
 
     fn tell_progress(&mut self, drain: &Drain) {
         let now = Instant::now();
-        if self.progress.is_some_and(|at| at <= now) && !self.is_late() {
+        if self.progress.is_some_and(|at| at <= now) {
             events::progress(drain, self.since, self.deadline);
             self.progress = events::PROGRESS.map(|every| now + every);
         }

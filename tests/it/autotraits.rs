@@ -3,7 +3,11 @@
 use std::error::Error;
 use std::mem::size_of;
 
+use tokio::time::Instant;
+use tower::Layer;
 use tower_drain::*;
+
+use crate::support::{Body, Hello, get};
 
 fn shared<T: Send + Sync + 'static>() {}
 fn sent<T: Send + 'static>() {}
@@ -29,6 +33,31 @@ fn handles_and_futures_may_go_anywhere() {
     sent::<Run<(), (), (), ()>>();
     sent::<ResponseFuture<(), ()>>();
     sent::<ReadinessFuture>();
+}
+
+#[test]
+fn debug_says_what_it_is() {
+    let drain = Drain::new();
+    let response = tower::Service::call(&mut drain.layer().layer(Hello), get("/"));
+    let body = ResponseBody::<Body>::default();
+    let run = Shutdown::new(&drain).on(std::future::pending());
+    for (debug, name) in [
+        (format!("{:?}", drain.reached(Phase::Drained)), "Reached"),
+        (
+            format!("{:?}", drain.drain_until(Instant::now())),
+            "DrainWait",
+        ),
+        (format!("{:?}", drain.try_enter()), "Err(Closed)"),
+        (format!("{:?}", drain.readiness()), "Readiness"),
+        (format!("{:?}", drain.layer().layer(Hello)), "DrainService"),
+        (format!("{:?}", drain.layer()), "DrainLayer"),
+        (format!("{response:?}"), "ResponseFuture(\"called\")"),
+        (format!("{body:?}"), "ResponseBody"),
+        (format!("{run:?}"), "Shutdown"),
+        (format!("{:?}", run.run(async { Ok::<_, ()>(()) })), "Run"),
+    ] {
+        assert!(debug.starts_with(name), "{debug}");
+    }
 }
 
 #[test]

@@ -105,12 +105,14 @@ async fn from_the_signal_to_the_report() {
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Drained);
     advance(SECOND).await;
-    drain.try_enter().unwrap_err();
+    for _ in 0..2 {
+        drain.try_enter().unwrap_err();
+    }
     ends.send(Ok(())).unwrap();
     assert!(run.is_woken());
     let report = assert_ready_ok!(run.poll());
     assert_eq!(report.in_flight_at_start(), 1);
-    assert_eq!(report.refused(), 1, "until the server had closed");
+    assert_eq!(report.refused(), 2, "until the server had closed");
     assert_eq!(report.elapsed(), 2 * SECOND, "until the requests had left");
     assert_eq!(report.server_elapsed(), Some(3 * SECOND));
     assert_pending!(run.poll(), "done, and polled again");
@@ -515,6 +517,33 @@ async fn those_cancelled_have_a_second_and_no_more() {
     let shutdown = shutdown.on(ready(Signal::Terminate)).force(pending());
     let mut run = task::spawn(shutdown.run(drained(drain.clone())));
     assert_eq!(time_to_end(&mut run).await, 6 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_second_ends_early_with_both_the_requests_and_the_server() {
+    for server_first in [false, true] {
+        let drain = Drain::new();
+        let mut stuck = stuck(&drain);
+        let (server, ends) = server();
+        let shutdown = Shutdown::new(&drain).timeout(5 * SECOND);
+        let shutdown = shutdown.on(ready(Signal::Terminate)).force(pending());
+        let mut run = task::spawn(shutdown.run(server));
+        assert_pending!(run.poll());
+        advance(5 * SECOND).await;
+        assert_pending!(run.poll());
+        if server_first {
+            ends.send(Ok(())).unwrap();
+            assert_pending!(run.poll());
+            drop(assert_ready_ok!(stuck.poll()));
+        } else {
+            drop(assert_ready_ok!(stuck.poll()));
+            assert_pending!(run.poll());
+            ends.send(Ok(())).unwrap();
+        }
+        assert!(run.is_woken());
+        let error = assert_ready_err!(run.poll());
+        assert!(matches!(error, ShutdownError::TimedOut(it) if it.in_flight() == 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]

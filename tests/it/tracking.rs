@@ -336,6 +336,10 @@ fn a_cancelled_body_ends_with_an_error() {
             panic!("it does not end");
         };
         assert!(matches!(error, BodyError::Cancelled(_)), "{error:?}");
+        let words = "the request was cancelled: the server is shutting down";
+        assert_eq!(error.to_string(), words);
+        let inner = BodyError::Inner("broken");
+        assert_eq!(inner.to_string(), "broken");
         let error: Box<dyn std::error::Error + Send + Sync> = error.into();
         assert!(error.is::<Cancelled>());
         assert!(matches!(
@@ -576,6 +580,9 @@ async fn a_timeout_names_the_oldest_and_counts_the_rest() {
          GET /0 (handler, 8.0s), GET /1 (handler, 7.0s), GET /2 (handler, 6.0s), \
          GET /3 (handler, 5.0s), GET /4 (handler, 4.0s) and 3 more"
     );
+    let debug = format!("{timed_out:?}");
+    assert!(debug.contains("GET /4"), "{debug}");
+    assert!(!debug.contains("GET /5"), "as bounded: {debug}");
     assert_eq!(timed_out.requests().len(), 7);
     assert_eq!(timed_out.requests()[6].path(), "/6");
 }
@@ -596,6 +603,7 @@ async fn a_status_is_how_it_stands() {
     let drain = Drain::new();
     let status = drain.status();
     assert_eq!((status.phase(), status.in_flight()), (Phase::Serving, 0));
+    assert_eq!(status.refused(), 0);
     assert_eq!((status.time_left(), status.oldest().len()), (None, 0));
 
     let _stuck: Vec<_> = (0..25)
