@@ -1,5 +1,6 @@
 //! The shutdown sequence, step by step on a paused clock, with servers that a test ends by hand.
 
+use std::error::Error;
 use std::future::{pending, poll_fn, ready};
 use std::io;
 use std::task::Poll;
@@ -607,6 +608,29 @@ async fn a_server_that_ends_by_itself_ends_it() {
     let mut run = task::spawn(shutdown.run(ready(io::Result::Ok(()))));
     assert_ready_ok!(run.poll());
     assert_eq!(drain.phase(), Phase::Drained);
+}
+
+#[test]
+fn the_error_of_a_server_is_in_the_words_and_its_cause_is_the_cause() {
+    let server = ShutdownError::Server(ShutdownError::Server(io::Error::other("broken")));
+    assert_eq!(server.to_string(), "server failed: server failed: broken");
+    assert!(server.source().is_none(), "all has been said");
+
+    #[derive(Debug)]
+    struct Caused(io::Error);
+    impl std::fmt::Display for Caused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no port")
+        }
+    }
+    impl Error for Caused {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let server = ShutdownError::Server(Caused(io::Error::other("taken")));
+    assert_eq!(server.to_string(), "server failed: no port");
+    assert_eq!(server.source().unwrap().to_string(), "taken");
 }
 
 #[tokio::test(start_paused = true)]

@@ -598,6 +598,31 @@ async fn a_timeout_of_one_names_it() {
     );
 }
 
+/// More than there is room for at first, and in another order than that of their ages: those who come
+/// take the places of those who have left.
+#[tokio::test(start_paused = true)]
+async fn many_are_listed_by_age_whatever_their_places() {
+    let drain = Drain::new();
+    let mut all = Vec::new();
+    for nth in 0..200 {
+        all.push(stuck(&drain, get(&format!("/{nth}"))));
+        advance(SECOND).await;
+    }
+    all.drain(..100);
+    for nth in 200..300 {
+        all.push(stuck(&drain, get(&format!("/{nth}"))));
+        advance(SECOND).await;
+    }
+    let requests = drain.requests();
+    let paths: Vec<_> = requests.iter().map(InFlightRequest::path).collect();
+    let expected: Vec<_> = (100..300).map(|nth| format!("/{nth}")).collect();
+    assert_eq!(paths, expected);
+    assert_eq!(drain.status().oldest(), &requests[..20]);
+    assert_eq!(drain.cancel(), 200);
+    drop(all);
+    assert_eq!((drain.requests().len(), drain.in_flight()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_status_is_how_it_stands() {
     let drain = Drain::new();
