@@ -1,9 +1,9 @@
 //! Stop a server without losing a request.
 //!
-//! [`DrainLayer`] counts the requests in flight to the last byte of their bodies, and refuses
-//! newcomers once draining has started. Its handle, [`Drain`], starts that and gives a future that
-//! resolves when none is left or the time is up. It is a plain tower layer, for axum, tonic and hyper
-//! alike. [`Shutdown`] is the sequence around it that a service behind a load balancer needs.
+//! [`DrainLayer`] counts the requests in flight, to the last byte of their bodies, and refuses new ones
+//! once draining has started. Its handle, [`Drain`], returns a future that resolves when none is left or
+//! the time is up. It is a plain tower layer, for axum, tonic and hyper alike. [`Shutdown`] is the sequence
+//! around it: signal, lame duck, close, drain.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -16,123 +16,119 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let drain = Drain::new();
+//!     let shutdown = Shutdown::on_signal(&drain) // SIGTERM or Ctrl-C, from here on
+//!         .lame_duck(Duration::from_secs(10))
+//!         .timeout(Duration::from_secs(20));
+//!
 //!     let app = Router::new()
 //!         .route("/", get(|| async { "hello" }))
 //!         .layer(drain.layer())
 //!         .route_service("/readyz", drain.readiness());
-//!
 //!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
-//!     let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
 //!
-//!     let report = Shutdown::new(&drain) // on SIGTERM or Ctrl-C
-//!         .lame_duck(Duration::from_secs(10))
-//!         .quiet(Duration::from_secs(2))
-//!         .timeout(Duration::from_secs(20))
-//!         .run(server)
-//!         .await?;
-//!     println!("drained {} in {:?}", report.in_flight_at_start(), report.elapsed());
-//!     Ok(())
+//!     let outcome = shutdown
+//!         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+//!         .await;
+//!     if let Err(error) = &outcome {
+//!         eprintln!("{error}");
+//!     }
+//!     // Not by returning: that would wait for blocking tasks without a limit.
+//!     std::process::exit(outcome.is_err().into())
 //! }
 //! # #[cfg(not(feature = "signal"))]
 //! # fn main() {}
 //! ```
 //!
-//! # The phases
+//! # Phases
 //!
 //! ```text
-//! Serving ──lame_duck()──▶ LameDuck ──start()──▶ Draining ──last permit──▶ Drained
+//! Serving ──lame_duck()──▶ LameDuck ──close()──▶ Closing ──start_draining()──▶ Draining ──last permit──▶ Drained
 //!    ▲───────resume()─────────┘
 //! ```
 //!
-//! `start()` also goes straight from `Serving`, and with nothing in flight straight to `Drained`.
+//! A call may skip phases: `close()` works from `Serving`, `start_draining()` from any phase, and with
+//! nothing in flight it goes straight to `Drained`.
 //!
-//! | | Serving | LameDuck | Draining | Drained |
-//! |---|---|---|---|---|
-//! | [`readiness()`](Drain::readiness) | 200 | 503 | 503 | 503 |
-//! | a new request | served | served | refused, 503 | refused, 503 |
-//! | HTTP/1 response heads | untouched | `Connection: close` | `Connection: close` | `Connection: close` |
-//! | [`try_enter()`](Drain::try_enter) | `Ok` | `Ok` | `Err(Closed)` | `Err(Closed)` |
+//! | | Serving | LameDuck | Closing | Draining | Drained |
+//! |---|---|---|---|---|---|
+//! | [`readiness()`](Drain::readiness) | 200 | 503 | 503 | 503 | 503 |
+//! | the server | accepts | accepts | told to close: port, idle connections, GOAWAY | same | same |
+//! | a new request | served | served | served | refused, 503 | refused, 503 |
+//! | HTTP/1 response heads | untouched | `Connection: close` | `Connection: close` | `Connection: close` | `Connection: close` |
+//! | [`try_acquire()`](Drain::try_acquire) | `Ok` | `Ok` | `Ok` | `Err` | `Err` |
 //!
-//! Draining is final: once [`Phase::Drained`] is reached, nothing is in flight ever after.
+//! `Closing` exists because a client on HTTP/2 learns that the server is leaving by its GOAWAY, one round
+//! trip later. Until then it sends requests in good faith. A server that refuses them loses them. So the
+//! server says goodbye first, and refuses later: what does not heed the goodbye.
 //!
-//! # What counts as in flight
+//! # What is in flight
 //!
-//! A request, from the call of the layer's service until its response body is dropped, however that
-//! comes about: sent, cut off, its client gone, an error, a panic. Beyond requests, whatever holds a
-//! [`Permit`]. Not in flight are requests that the layer [exempts](DrainLayer::exempt), and work that
-//! a handler spawned without keeping a permit.
+//! A request is in flight from the call of the layer's service until its response body is dropped: sent,
+//! cut off, its client gone, failed or panicked. So is whatever holds a [`Permit`]. Not in flight are
+//! requests that the layer [exempts](DrainLayer::exempt), and work that a handler spawns without a permit.
 //!
-//! # Zero is not yet on the wire
+//! # Zero in flight is not the end of the server
 //!
-//! hyper drops a response body as soon as the last of it is in its write buffer. [`Shutdown`]
-//! therefore waits for the server too, which flushes and closes the connections, inside the same
-//! timeout. Whoever uses the layer by itself has to await two things: the drain, and then the server's
-//! own graceful shutdown (the future of `axum::serve(..)`, of tonic's `serve_with_shutdown`, or of
-//! hyper-util's `GracefulShutdown`). A process that exits after the first alone may cut off the last
-//! response.
+//! hyper drops a response body once the last of it is in its write buffer. [`Shutdown`] therefore waits for
+//! the server too, which flushes and closes its connections, within the same timeout. If you use the layer
+//! by itself, wait for both: [`Drain::close`] shows how.
 //!
-//! ```no_run
-//! # use std::time::Duration;
-//! # use axum::Router;
-//! # use tokio::net::TcpListener;
-//! use tokio::time::{Instant, timeout_at};
-//! # use tower_drain::Drain;
-//! # async fn example(drain: Drain, app: Router, listener: TcpListener)
-//! # -> Result<(), Box<dyn std::error::Error>> {
-//! let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-//! let server = tokio::spawn(serve.into_future());
+//! # What holds up a shutdown
 //!
-//! tokio::signal::ctrl_c().await?;
-//! let deadline = Instant::now() + Duration::from_secs(30);
-//! let report = drain.drain_until(deadline).await?; // no request is left, ...
-//! timeout_at(deadline, server).await???; // ... and all bytes are sent
-//! # Ok(())
-//! # }
-//! ```
+//! With [`DrainLayer::track_requests`] the requests in flight have names: in errors and events, in
+//! [`Drain::requests`] and in [`Drain::status`]. They can be [cancelled](Drain::cancel), which a
+//! [`Shutdown`] does at its deadline.
 //!
-//! # Who is late
+//! # What no layer can do
 //!
-//! With [`DrainLayer::track_requests`] the requests in flight have names: in the error of a drain that
-//! [timed out](TimedOut), in the events, in [`Drain::requests`] and [`Drain::status`]. They can be
-//! [cancelled](Drain::cancel), too, which is what a [`Shutdown`] does at its deadline.
+//! - A response that is cut off on HTTP/1.0 looks complete. nginx speaks HTTP/1.0 to its upstreams unless
+//!   `proxy_http_version 1.1` is set or its version is recent.
+//! - A client that is uploading when it gets an early response may see the connection reset instead.
+//! - A runtime whose only worker is blocked hears no signal and keeps no deadline.
+//! - Health checks and metrics that must be reachable to the end belong on a port of their own.
+//! - Peers that have gone without a word keep HTTP/2 connections open. Keep-alive pings end them: hyper's
+//!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Two atomic operations per request, on a cache line that no other thread writes, and no
-//! allocation. `src/gate/mod.rs` says how, and the README carries the measurements, those of tracking
-//! among them.
+//! Two atomic operations per request, on a cache line that no other thread writes, and no allocation.
+//! `src/gate/mod.rs` explains it, and the README has the measurements.
 //!
 //! # Features
 //!
-//! None is on by default, and each works alone.
+//! None is enabled by default.
 //!
-//! - `signal`: `signal::shutdown()`, which is SIGINT or SIGTERM; and with it what starts and forces a
-//!   [`Shutdown`] by default.
-//! - `tracing`: events, with the target `tower_drain`: at info each change of phase, and progress once a
-//!   second while a [`Shutdown`] drains; at warn a timeout; at debug each refusal. The path of a request
-//!   that is served has none.
+//! - `signal`: `Shutdown::on_signal` and `signal::shutdown`, for SIGINT, SIGTERM and Ctrl-C.
+//! - `tracing`: events with the target `tower_drain`. At info each change of phase, and progress once a
+//!   second while a [`Shutdown`] closes and drains; at warn a timeout; at debug each refusal. Requests that
+//!   are served cause no events.
 //!
 //! # Platforms
 //!
-//! Wherever tokio runs and there are 64-bit atomics; the signals of Unix, and Ctrl-C on Windows. No
-//! unsafe code.
+//! All platforms of tokio that have 64-bit atomics. Signals are those of Unix, and Ctrl-C on Windows. There
+//! is no unsafe code.
 
 mod drain;
 mod gate;
-mod http;
+mod middleware;
 mod shutdown;
 
 pub use crate::drain::{
-    Closed, Drain, DrainWait, InFlightRequest, Phase, Reached, Report, Stage, Status, TimedOut,
+    BoxError, Drain, DrainReport, DrainStatus, DrainWait, InFlightRequest, Phase, Reached,
+    RequestStage, TryAcquireError, Unfinished,
 };
 pub use crate::gate::Permit;
-pub use crate::http::{
-    BodyError, Cancelled, DrainLayer, DrainService, Exempt, ExemptNone, Readiness, ReadinessFuture,
-    Refuse, ResponseBody, ResponseFuture, Unavailable,
+pub use crate::middleware::{
+    Cancelled, DefaultRefusal, DrainLayer, DrainService, Exempt, NeverExempt, Readiness,
+    ReadinessBody, ReadinessFuture, Refuse, ResponseBody, ResponseFuture,
 };
+pub use crate::shutdown::{ServerOutput, Shutdown, ShutdownError, ShutdownReport, Signal};
+
+/// Futures that resolve on signals of the operating system.
 #[cfg(feature = "signal")]
-pub use crate::shutdown::signal;
-pub use crate::shutdown::{DefaultForce, DefaultOn, Run, Shutdown, ShutdownError, Signal};
+pub mod signal {
+    pub use crate::shutdown::{ForceSignal, ShutdownSignal, shutdown};
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,7 +1,7 @@
-//! Model checks of the gate's counting core, by every interleaving that loom can tell apart.
+//! Model checks of the gate's counting core: every interleaving that loom can distinguish.
 //!
-//! The file under test is the library's own `src/gate/raw.rs`, compiled here against loom's atomics
-//! in place of std's; so this is an ordinary test binary, without a `--cfg`.
+//! The code under test is the library's own `src/gate/raw.rs`, compiled here with loom's atomics instead
+//! of std's. So this is an ordinary test binary, without a `--cfg`.
 
 #![allow(dead_code, missing_docs)]
 
@@ -16,83 +16,115 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use raw::{Generation, Outcome, RawGate};
+use raw::{Entered, GateWord, Generation, Shard, State};
 
-fn open(shards: usize) -> (Arc<RawGate>, Generation) {
-    let gate = RawGate::new(shards);
-    let generation = gate.open().expect("the first generation");
+/// A gate as the library puts it together.
+struct Gate {
+    shards: Vec<Shard<()>>,
+    word: GateWord,
+}
+
+fn open(shards: usize) -> (Arc<Gate>, Generation) {
+    let gate = Gate {
+        shards: (0..shards).map(|_| Shard::new(())).collect(),
+        word: GateWord::new(),
+    };
+    let generation = gate.word.open(&gate.shards).expect("the first generation");
     (Arc::new(gate), generation)
 }
 
-/// Leaves, and counts the shard off if that is owed; true if that made the gate idle.
-fn leave(gate: &RawGate, shard: usize) -> bool {
-    gate.shard(shard).leave() && gate.count_off() == Outcome::Idle
+impl Gate {
+    fn shard(&self, index: usize) -> &Shard<()> {
+        &self.shards[index]
+    }
+
+    fn state(&self) -> State {
+        self.word.state()
+    }
+
+    fn close(&self) -> usize {
+        self.word.close(&self.shards)
+    }
+
+    fn set_lame_duck(&self, lame_duck: bool) -> bool {
+        self.word.set_lame_duck(&self.shards, lame_duck)
+    }
+
+    fn start_closing(&self) -> bool {
+        self.word.start_closing(&self.shards)
+    }
+
+    fn in_flight(&self) -> usize {
+        raw::in_flight(&self.shards)
+    }
+}
+
+/// Leaves. Returns true if that made the gate idle.
+fn leave(gate: &Gate, shard: usize) -> bool {
+    gate.shard(shard).leave() && gate.word.shard_became_idle()
 }
 
 #[test]
-fn whoever_enters_against_a_close_is_refused_or_waited_for() {
+fn a_request_that_enters_during_a_close_is_refused_or_waited_for() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let other = gate.clone();
         let enterer = thread::spawn(move || {
             let entered = other.shard(1).enter(generation);
-            // Inside: the gate cannot be idle, whatever the closer has done.
-            assert!(!entered || !other.status().is_idle());
+            // With a count held, the gate is not idle, whatever the closer has done.
+            assert!(!entered || !other.state().is_idle());
             entered
         });
         let in_flight = gate.close();
-        assert!(
-            !gate.shard(0).enter(generation),
-            "entered after close had returned"
-        );
-        assert!(
-            !gate.shard(1).enter(generation),
-            "entered after close had returned"
-        );
+        for shard in &gate.shards {
+            assert!(!shard.enter(generation), "entered after close had returned");
+            assert_eq!(shard.enter_slow(generation), None);
+        }
         let entered = enterer.join().unwrap();
         assert_eq!(in_flight, usize::from(entered));
-        assert_eq!(gate.status().is_idle(), !entered);
+        assert_eq!(gate.state().is_idle(), !entered);
         if entered {
-            assert!(leave(&gate, 1), "the last to leave announces");
+            assert!(leave(&gate, 1), "the last to leave makes the gate idle");
         }
-        assert!(gate.status().is_idle());
+        assert!(gate.state().is_idle());
     });
 }
 
 #[test]
-fn whoever_enters_under_notice_is_told_and_no_less_bound_by_a_close() {
+fn a_request_in_a_lame_duck_notices_it_and_is_bound_by_a_close() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let other = gate.clone();
         let enterer = thread::spawn(move || {
             let entered = other.shard(1).enter(generation);
-            entered || other.shard(1).enter_noticed(generation).is_some()
+            entered || other.shard(1).enter_slow(generation).is_some()
         });
-        gate.set_notice(true);
-        assert!(!gate.shard(0).enter(generation), "not told");
-        assert_eq!(gate.shard(0).enter_noticed(generation), Some(true));
-        assert!(!leave(&gate, 0), "idle though nobody has closed it");
+        assert!(gate.set_lame_duck(true));
+        assert!(!gate.shard(0).enter(generation), "unnoticed");
+        assert_eq!(gate.shard(0).enter_slow(generation), Some(Entered::Leaving));
+        assert!(gate.shard(0).is_leaving());
+        assert!(!leave(&gate, 0), "idle though not closed");
         let in_flight = gate.close();
-        assert_eq!(gate.shard(1).enter_noticed(generation), None);
+        assert_eq!(gate.shard(1).enter_slow(generation), None);
         let entered = enterer.join().unwrap();
         assert_eq!(in_flight, usize::from(entered));
-        assert_eq!(gate.status().is_idle(), !entered);
+        assert_eq!(gate.state().is_idle(), !entered);
         assert_eq!(entered, entered && leave(&gate, 1));
     });
 }
 
 #[test]
-fn a_notice_taken_back_leaves_no_trace() {
+fn a_lame_duck_that_is_left_has_no_effect() {
     loom::model(|| {
         let (gate, generation) = open(1);
         let other = gate.clone();
         let enterer = thread::spawn(move || {
-            let entered = other.shard(0).enter(generation)
-                || other.shard(0).enter_noticed(generation).is_some();
+            let shard = other.shard(0);
+            let entered = shard.enter(generation) || shard.enter_slow(generation).is_some();
             assert!(entered, "refused by an open gate");
         });
-        gate.set_notice(true);
-        gate.set_notice(false);
+        assert!(gate.set_lame_duck(true));
+        assert!(gate.set_lame_duck(false));
         assert!(gate.shard(0).enter(generation));
         enterer.join().unwrap();
         assert_eq!(gate.in_flight(), 2);
@@ -100,23 +132,79 @@ fn a_notice_taken_back_leaves_no_trace() {
 }
 
 #[test]
-fn the_last_leave_against_a_close_is_announced_by_one_of_them() {
+fn a_lame_duck_is_left_or_committed_and_never_both() {
+    loom::model(|| {
+        let (gate, _) = open(1);
+        assert!(gate.set_lame_duck(true));
+        let other = gate.clone();
+        let resume = thread::spawn(move || other.set_lame_duck(false));
+        gate.word.commit();
+        let lame_duck = gate.state().is_lame_duck();
+        let resumed = resume.join().unwrap();
+        assert_eq!(lame_duck, !resumed, "left after it was committed");
+        assert_eq!(gate.state().is_lame_duck(), !resumed);
+        assert!(!gate.set_lame_duck(false));
+    });
+}
+
+#[test]
+fn an_arrival_in_a_lame_duck_is_recorded_after_the_times_of_earlier_ones_are_cleared() {
+    loom::model(|| {
+        let (gate, generation) = open(1);
+        gate.shard(0).record_arrival(5);
+        let other = gate.clone();
+        let enterer = thread::spawn(move || {
+            let shard = other.shard(0);
+            if !shard.enter(generation) && shard.enter_slow(generation) == Some(Entered::Leaving) {
+                shard.record_arrival(9);
+                return true;
+            }
+            false
+        });
+        gate.set_lame_duck(true);
+        let recorded = enterer.join().unwrap();
+        assert_eq!(raw::last_arrival(&gate.shards), recorded.then_some(9));
+    });
+}
+
+#[test]
+fn closing_serves_until_the_gate_is_closed_and_is_started_once() {
+    loom::model(|| {
+        let (gate, generation) = open(1);
+        let other = gate.clone();
+        let closer = thread::spawn(move || {
+            let started = other.start_closing();
+            (started, other.close())
+        });
+        let entered =
+            gate.shard(0).enter(generation) || gate.shard(0).enter_slow(generation).is_some();
+        let started = gate.start_closing();
+        let (theirs, in_flight) = closer.join().unwrap();
+        assert!(!(started && theirs), "started twice");
+        assert!(started || theirs, "started by neither");
+        assert_eq!(in_flight, usize::from(entered));
+        assert!(gate.state().is_closed());
+    });
+}
+
+#[test]
+fn the_last_leave_during_a_close_is_noticed_by_one_of_them() {
     loom::model(|| {
         let (gate, generation) = open(2);
         assert!(gate.shard(0).enter(generation));
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
         gate.close();
-        // The closer always wakes those who wait; the leaver must if the closer came first.
-        let idle_at_close = gate.status().is_idle();
-        let announced = leaver.join().unwrap();
-        assert!(gate.status().is_idle());
-        assert!(idle_at_close || announced);
+        // The closer always wakes the waiters. The leaver has to if the closer was first.
+        let idle_at_close = gate.state().is_idle();
+        let made_idle = leaver.join().unwrap();
+        assert!(gate.state().is_idle());
+        assert!(idle_at_close || made_idle);
     });
 }
 
 #[test]
-fn two_last_leaves_on_two_shards_are_announced_once() {
+fn of_two_last_leaves_on_two_shards_one_makes_the_gate_idle() {
     loom::model(|| {
         let (gate, generation) = open(2);
         assert!(gate.shard(0).enter(generation));
@@ -126,17 +214,17 @@ fn two_last_leaves_on_two_shards_are_announced_once() {
         let leaver = thread::spawn(move || leave(&other, 0));
         let mine = leave(&gate, 1);
         let theirs = leaver.join().unwrap();
-        assert!(mine ^ theirs, "announced by both or by none");
-        assert!(gate.status().is_idle());
+        assert!(mine ^ theirs, "both or neither");
+        assert!(gate.state().is_idle());
     });
 }
 
 #[test]
-fn a_clone_against_the_last_leave_keeps_the_gate_busy() {
+fn a_clone_during_the_last_leave_keeps_the_gate_busy() {
     loom::model(|| {
         let (gate, generation) = open(1);
         assert!(gate.shard(0).enter(generation));
-        // Two are inside; one clones itself while the other leaves and the gate closes.
+        // Two counts: one is cloned while the other is left and the gate is closed.
         gate.shard(0).enter_again();
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
@@ -144,8 +232,8 @@ fn a_clone_against_the_last_leave_keeps_the_gate_busy() {
         gate.shard(0).enter_again();
         let first = leave(&gate, 0);
         let theirs = leaver.join().unwrap();
-        assert!(!first && !theirs, "idle while the clone was inside");
-        assert!(!gate.status().is_idle());
+        assert!(!first && !theirs, "idle while the clone was held");
+        assert!(!gate.state().is_idle());
         assert!(leave(&gate, 0));
         assert_eq!(gate.in_flight(), 0);
     });
@@ -159,83 +247,66 @@ fn two_closers_share_the_work_and_both_find_it_done() {
         let other = gate.clone();
         let closer = thread::spawn(move || {
             let counted = other.close();
-            assert!(other.status().is_closed());
+            assert!(other.state().is_closed());
             assert!(!other.shard(0).enter(generation));
             counted
         });
         let mine = gate.close();
-        assert!(gate.status().is_closed());
+        assert!(gate.state().is_closed());
         assert!(!gate.shard(1).enter(generation));
         assert_eq!(
             mine + closer.join().unwrap(),
             1,
             "counted twice or not at all"
         );
-        assert!(!gate.status().is_idle());
+        assert!(!gate.state().is_idle());
         assert!(leave(&gate, 1));
-        assert!(gate.status().is_idle());
+        assert!(gate.state().is_idle());
     });
 }
 
 #[test]
-fn notice_against_a_close_never_reopens() {
+fn a_lame_duck_during_a_close_never_reopens() {
     loom::model(|| {
         let (gate, generation) = open(1);
         let other = gate.clone();
-        let duck = thread::spawn(move || {
-            other.set_notice(true);
-            other.set_notice(false);
+        let lame_duck = thread::spawn(move || {
+            other.set_lame_duck(true);
+            other.set_lame_duck(false);
+            other.start_closing();
         });
         gate.close();
-        assert!(gate.status().is_closed() && gate.status().is_idle());
-        duck.join().unwrap();
-        assert!(gate.status().is_closed() && gate.status().is_idle());
+        assert!(gate.state().is_closed() && gate.state().is_idle());
+        lame_duck.join().unwrap();
+        assert!(gate.state().is_closed() && gate.state().is_idle());
         assert!(!gate.shard(0).enter(generation));
+        assert_eq!(gate.shard(0).enter_slow(generation), None);
     });
 }
 
 #[test]
-fn the_last_leave_and_the_last_handle_retire_the_gate_once() {
-    loom::model(|| {
-        let (gate, generation) = open(1);
-        assert!(gate.shard(0).enter(generation));
-        gate.close();
-        let other = gate.clone();
-        let leaver = thread::spawn(move || {
-            assert!(other.shard(0).leave());
-            other.count_off()
-        });
-        let mine = gate.detach();
-        let theirs = leaver.join().unwrap();
-        let retired = [mine, theirs]
-            .iter()
-            .filter(|&&it| it == Outcome::Retired)
-            .count();
-        assert_eq!(retired, 1, "{mine:?} {theirs:?}");
-    });
-}
-
-#[test]
-fn a_service_left_over_from_the_last_generation_never_enters_the_next() {
+fn a_service_of_the_last_generation_never_enters_the_next() {
     loom::model(|| {
         let (gate, old) = open(1);
         gate.close();
-        assert_eq!(gate.detach(), Outcome::Retired);
+        assert!(gate.state().is_idle());
         let other = gate.clone();
         let stale = thread::spawn(move || {
-            let entered = other.shard(0).enter(old);
-            other.shard(0).refuse(old);
+            let shard = other.shard(0);
+            let entered = shard.enter(old) || shard.enter_slow(old).is_some();
+            shard.refuse(old);
             entered
         });
-        let new = gate.open().expect("a next generation");
+        let new = gate.word.open(&gate.shards).expect("a next generation");
+        assert!(gate.state().is_of(new) && !gate.state().is_of(old));
         assert!(gate.shard(0).enter(new));
         assert!(!stale.join().unwrap());
-        assert_eq!((gate.in_flight(), gate.refused()), (1, 0));
+        assert_eq!((gate.in_flight(), raw::refused(&gate.shards)), (1, 0));
     });
 }
 
 #[test]
-fn what_was_done_inside_is_seen_by_whoever_sees_the_gate_idle() {
+fn work_done_under_a_count_is_seen_by_those_who_see_the_gate_idle() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let work = Arc::new((UnsafeCell::new(0), UnsafeCell::new(0)));
@@ -249,8 +320,8 @@ fn what_was_done_inside_is_seen_by_whoever_sees_the_gate_idle() {
         work.1.with_mut(touch);
         leave(&gate, 1);
         gate.close();
-        if gate.status().is_idle() {
-            // loom fails here if anything could still be written at the same time.
+        if gate.state().is_idle() {
+            // loom fails here if the work could still be going on.
             work.0.with(touch);
             work.1.with(touch);
         }
@@ -258,5 +329,5 @@ fn what_was_done_inside_is_seen_by_whoever_sees_the_gate_idle() {
     });
 }
 
-/// loom checks that a cell may be reached; what is in it does not matter, so nothing is read.
+/// loom checks that a cell may be accessed. Its contents do not matter.
 fn touch<T>(_: T) {}

@@ -1,24 +1,31 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Closed, DrainWait, InFlightRequest, Phase, Reached, Status, events, tracker};
-use crate::gate::{Admission, Entrance, Lease, Permit};
+use super::registry::RegistryOwner;
+use super::{
+    DrainStatus, DrainWait, InFlightRequest, Phase, Reached, Registry, TryAcquireError, log,
+};
+use crate::gate::{Admission, GateOwner, GateRef, Permit, lock};
 
-/// The handle of a drain: starts it, watches it, waits for it.
+/// Handle of a drain: changes its phase, observes it and waits for it.
 ///
-/// A clone is a second handle of the same drain. Clones are cheap, and any number of tasks and
-/// threads may use them at once; every method may be called inside or outside a runtime.
+/// Cloning is cheap and gives another handle of the same drain. Handles may be used by any number of
+/// tasks and threads at once, inside or outside a runtime.
 ///
-/// Handles, layers and services do not keep a drain from finishing; only [`Permit`]s do. If the
-/// last handle of a drain that was never started is dropped (a [`DrainLayer`] counts as one, a
-/// service made from it does not), nobody can start it any more: its services then serve for ever
-/// as if the layer were not there.
+/// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If the last handle
+/// of a drain is dropped before draining started, nothing can start it any more, and its services go on
+/// serving and counting. A [`DrainLayer`] and a [`Readiness`] hold a handle, a [`DrainService`] does not.
+/// What such a drain has allocated is never freed: half a kilobyte with 2 cores, 8.5 KiB with 64.
 ///
 /// [`DrainLayer`]: crate::DrainLayer
+/// [`DrainService`]: crate::DrainService
+/// [`Readiness`]: crate::Readiness
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,11 +34,11 @@ use crate::gate::{Admission, Entrance, Lease, Permit};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let drain = Drain::new();
-/// let job = drain.try_enter()?;
+/// let job = drain.try_acquire()?;
 ///
 /// let wait = drain.drain(Duration::from_secs(30));
 /// assert_eq!(drain.phase(), Phase::Draining);
-/// assert!(drain.try_enter().is_err());
+/// assert!(drain.try_acquire().is_err());
 ///
 /// tokio::spawn(async move {
 ///     // ... the job ends ...
@@ -48,288 +55,420 @@ pub struct Drain {
 }
 
 struct Shared {
-    lease: Lease,
-    /// How draining started. Also what makes a second caller of `start` wait until the first has
-    /// closed all of the gate.
-    started: OnceLock<Started>,
+    gate: GateOwner,
+    registry: RegistryOwner,
+    /// When the current lame duck began. The lock also makes those who change the phase before draining
+    /// take turns.
+    lame_duck_since: Mutex<Option<Instant>>,
+    /// How draining started. Makes a concurrent caller of `start_draining` wait until all of the gate is
+    /// closed.
+    drain_start: OnceLock<DrainStart>,
     /// How often readiness has failed since the lame duck began.
-    probes: watch::Sender<u32>,
-    /// Set by the first to see that all have left, who tells it.
-    drained_told: OnceLock<()>,
-    /// The latest end of a phase that anyone has set, for those who want to know how long it can last.
-    ends: Mutex<Option<(Phase, Instant)>>,
+    failed_probes: watch::Sender<u32>,
+    /// Set by the first waiter that sees that nothing is in flight, which logs it.
+    drained_logged: OnceLock<()>,
+    /// The latest known end of the latest phase that has one.
+    deadline: Mutex<Option<(Phase, Instant)>>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Started {
+pub(super) struct DrainStart {
     #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
     pub(super) at: Instant,
     pub(super) in_flight: usize,
 }
 
 impl Drain {
-    /// A drain of its own, in [`Phase::Serving`].
+    /// Creates a drain in [`Phase::Serving`].
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared {
-                lease: Lease::new(),
-                started: OnceLock::new(),
-                probes: watch::Sender::new(0),
-                drained_told: OnceLock::new(),
-                ends: Mutex::new(None),
+                gate: GateOwner::new(),
+                registry: RegistryOwner::default(),
+                lame_duck_since: Mutex::new(None),
+                drain_start: OnceLock::new(),
+                failed_probes: watch::Sender::new(0),
+                drained_logged: OnceLock::new(),
+                deadline: Mutex::new(None),
             }),
         }
     }
 
-    /// The phase at this moment.
+    /// Returns the current phase.
     pub fn phase(&self) -> Phase {
-        let status = self.shared.lease.status();
-        match (status.is_closed(), status.is_idle(), status.has_notice()) {
-            (true, true, _) => Phase::Drained,
-            (true, false, _) => Phase::Draining,
-            (false, _, true) => Phase::LameDuck,
-            (false, _, false) => Phase::Serving,
+        let state = self.shared.gate.state();
+        if state.is_closed() {
+            if state.is_idle() {
+                Phase::Drained
+            } else {
+                Phase::Draining
+            }
+        } else if state.is_closing() {
+            Phase::Closing
+        } else if state.is_lame_duck() {
+            Phase::LameDuck
+        } else {
+            Phase::Serving
         }
     }
 
-    /// Whether new traffic is welcome: the phase is [`Phase::Serving`].
+    /// Returns whether the server should get new traffic: the phase is [`Phase::Serving`].
     pub fn is_ready(&self) -> bool {
         self.phase() == Phase::Serving
     }
 
-    /// How many permits live, clones included: requests in flight, and work that entered by
-    /// [`try_enter`](Self::try_enter).
+    /// Returns the number of permits, clones included: requests in flight, and work that called
+    /// [`try_acquire`](Self::try_acquire).
     ///
-    /// While requests come and go it is a snapshot that may be out of date when you read it. Once
-    /// [`Phase::Drained`] is reached it is zero, and stays so.
+    /// While requests come and go, this is a snapshot. Once [`Phase::Drained`] is reached it is zero for
+    /// good.
     pub fn in_flight(&self) -> usize {
-        self.shared.lease.in_flight()
+        self.shared.gate.in_flight()
     }
 
-    /// How many newcomers have been turned away since [`new`](Self::new): requests that were
-    /// answered with the refusal, and [`try_enter`](Self::try_enter)s that failed.
+    /// Returns the number of refusals since [`new`](Self::new): requests that the layer refused, and calls
+    /// of [`try_acquire`](Self::try_acquire) that failed.
     pub fn refused(&self) -> u64 {
-        self.shared.lease.refused()
+        self.shared.gate.refused()
     }
 
-    /// Enters work that is no HTTP request, such as a job from a queue or an upgraded connection:
-    /// the drain waits for it until the [`Permit`] and all its clones are dropped.
+    /// Acquires a [`Permit`] for work that is not an HTTP request, such as a job from a queue or an
+    /// upgraded connection.
+    ///
+    /// The drain waits until the permit and all its clones are dropped. Permits are available until
+    /// draining starts. A loop that takes jobs should therefore stop on [`closing`](Self::closing), or it
+    /// takes jobs until requests are refused.
     ///
     /// # Errors
     ///
-    /// [`Closed`] once draining has started.
-    pub fn try_enter(&self) -> Result<Permit, Closed> {
-        match self.entrance().enter() {
-            // A job is no sign that a balancer still sends requests here, so its arrival is not noted.
-            Admission::Admitted(permit) | Admission::Noticed(permit) => Ok(permit),
-            // `Unattended` takes the drop of the last handle, and here is one.
-            Admission::Refused | Admission::Unattended => Err(Closed),
+    /// Returns an error once draining has started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_drain::Drain;
+    /// # async fn example(drain: Drain, mut jobs: tokio::sync::mpsc::Receiver<u32>) {
+    /// let mut closing = std::pin::pin!(drain.closing());
+    /// loop {
+    ///     let job = tokio::select! {
+    ///         biased;
+    ///         () = &mut closing => break,
+    ///         job = jobs.recv() => job,
+    ///     };
+    ///     let (Some(job), Ok(permit)) = (job, drain.try_acquire()) else {
+    ///         break;
+    ///     };
+    ///     tokio::spawn(async move {
+    ///         println!("job {job}");
+    ///         drop(permit);
+    ///     });
+    /// }
+    /// # }
+    /// ```
+    pub fn try_acquire(&self) -> Result<Permit, TryAcquireError> {
+        match self.gate().enter() {
+            // Not recorded as an arrival: a job does not show that a load balancer still sends requests.
+            Admission::Admitted(permit) | Admission::AdmittedInLameDuck(permit) => Ok(permit),
+            Admission::Refused => {
+                self.gate().count_refusal();
+                Err(TryAcquireError)
+            }
         }
     }
 
-    /// Announces that this server will leave, and goes on serving: readiness fails, and HTTP/1
-    /// responses carry `Connection: close`.
+    /// Enters the lame duck: readiness fails and HTTP/1 responses carry `Connection: close`, while every
+    /// request is served.
     ///
-    /// Returns true if this call made the change; false in any phase but [`Phase::Serving`].
+    /// Returns true if this call made the change, false in any phase but [`Phase::Serving`].
     pub fn lame_duck(&self) -> bool {
-        let changed = self.announced(self.shared.lease.set_notice(true));
+        let mut since = lock(&self.shared.lame_duck_since);
+        let changed = self.phase() == Phase::Serving && {
+            // Before the change, so that no failed probe is lost.
+            self.shared.failed_probes.send_replace(0);
+            self.shared.gate.set_lame_duck(true)
+        };
         if changed {
-            self.shared.probes.send_replace(0);
-            events::lame_duck(self);
+            *since = Some(Instant::now());
         }
-        changed
+        drop(since);
+        self.notify_if(changed, log::lame_duck)
     }
 
-    /// Takes [`lame_duck`](Self::lame_duck) back.
+    /// Leaves the lame duck and becomes ready again.
     ///
-    /// Returns true if this call made the change; false in any phase but [`Phase::LameDuck`].
+    /// Returns true if this call made the change. Returns false in any phase but [`Phase::LameDuck`], and
+    /// once a [`Shutdown`](crate::Shutdown) has started.
     pub fn resume(&self) -> bool {
-        let changed = self.announced(self.shared.lease.set_notice(false));
+        let mut since = lock(&self.shared.lame_duck_since);
+        let changed = self.shared.gate.set_lame_duck(false);
         if changed {
-            events::resumed(self);
+            *since = None;
         }
-        changed
+        drop(since);
+        self.notify_if(changed, log::resumed)
     }
 
-    /// Starts draining: from now on newcomers are refused. There is no way back.
+    /// Tells the server to close: [`closing`](Self::closing) resolves. Requests that still arrive on open
+    /// connections are served until [`start_draining`](Self::start_draining).
     ///
-    /// When it returns, whether this call or another made the change, no request is admitted any
-    /// more that [`drained`](Self::drained) does not wait for.
+    /// A client on HTTP/2 learns one round trip later that the server is leaving, and until then sends
+    /// requests in good faith. So let the server end, or give it a moment, before you start draining.
+    ///
+    /// Returns true if this call made the change, false if the drain is closing or draining already.
+    ///
+    /// # Examples
+    ///
+    /// The end of a server without [`Shutdown`](crate::Shutdown):
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use axum::Router;
+    /// # use tokio::net::TcpListener;
+    /// use tokio::time::{Instant, timeout, timeout_at};
+    /// # use tower_drain::Drain;
+    /// # async fn example(drain: Drain, app: Router, listener: TcpListener)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let serve = axum::serve(listener, app).with_graceful_shutdown(drain.closing());
+    /// let mut server = tokio::spawn(serve.into_future());
+    ///
+    /// tokio::signal::ctrl_c().await?;
+    /// let deadline = Instant::now() + Duration::from_secs(30);
+    /// drain.close();
+    /// // Until the server has ended, or one second.
+    /// let ended = timeout(Duration::from_secs(1), &mut server).await;
+    /// // No request is left, ...
+    /// drain.drain_until(deadline).await?;
+    /// // ... and all bytes are sent.
+    /// match ended {
+    ///     Ok(ended) => ended??,
+    ///     Err(_) => timeout_at(deadline, server).await???,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close(&self) -> bool {
+        let since = lock(&self.shared.lame_duck_since);
+        let changed = self.shared.gate.start_closing();
+        drop(since);
+        self.notify_if(changed, log::closing)
+    }
+
+    /// Starts draining: new requests are refused from now on. This cannot be undone.
+    ///
+    /// When it returns, no request is admitted any more that [`drained`](Self::drained) does not wait for,
+    /// whether this call or a concurrent one made the change. [`closing`](Self::closing) resolves too.
     ///
     /// Returns true if this call made the change.
-    pub fn start(&self) -> bool {
-        let mut made = false;
-        self.shared.started.get_or_init(|| {
-            made = true;
-            let in_flight = self.shared.lease.close();
+    pub fn start_draining(&self) -> bool {
+        let mut changed = false;
+        self.shared.drain_start.get_or_init(|| {
+            changed = true;
+            let in_flight = self.shared.gate.close();
             let at = Instant::now();
-            Started { at, in_flight }
+            DrainStart { at, in_flight }
         });
-        // Outside of the cell: a waker may run anything, another `start` too.
-        self.announced(made);
-        if made {
-            events::draining(self);
-        }
-        made
+        // Outside of the cell: a waker may run any code, another `start_draining` too.
+        self.notify_if(changed, log::draining)
     }
 
-    /// A future that resolves once `phase` or a later one is reached.
+    /// Returns a future that resolves once `phase` or a later one is reached.
     ///
-    /// Any number may wait, and they may be created before or after. A lame duck that is
-    /// [taken back](Self::resume) before the future is polled is not seen by it; the later phases
-    /// are final and never missed.
+    /// Any number of futures may wait, created before or after the change. A lame duck that is
+    /// [left](Self::resume) before the future is polled goes unnoticed; the later phases are final and
+    /// never missed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_drain::{Drain, Phase};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let drain = Drain::new();
+    /// let leaving = drain.reached(Phase::LameDuck);
+    /// drain.lame_duck();
+    /// leaving.await;
+    /// # }
+    /// ```
     pub fn reached(&self, phase: Phase) -> Reached {
         Reached::new(self.clone(), phase)
     }
 
-    /// A future that resolves once draining has started. Hand it to the server's own graceful
-    /// shutdown, which closes the port and the idle connections:
-    /// `axum::serve(..).with_graceful_shutdown(drain.draining())`.
+    /// Returns a future that resolves once the server should close: [`close`](Self::close) or
+    /// [`start_draining`](Self::start_draining) was called.
+    ///
+    /// Pass it to a server's graceful shutdown, and watch it in streams and loops that have no end of
+    /// their own. [`Shutdown::run`](crate::Shutdown::run) passes it to the server by itself.
+    pub fn closing(&self) -> Reached {
+        self.reached(Phase::Closing)
+    }
+
+    /// Returns a future that resolves once draining has started.
     pub fn draining(&self) -> Reached {
         self.reached(Phase::Draining)
     }
 
-    /// A future that resolves once draining has started and nothing is in flight. It starts
-    /// nothing and has no deadline; for both see [`drain`](Self::drain).
+    /// Returns a future that resolves once draining has started and nothing is in flight.
+    ///
+    /// It starts nothing and has no deadline; for both see [`drain`](Self::drain).
     pub fn drained(&self) -> Reached {
         self.reached(Phase::Drained)
     }
 
-    /// [Starts](Self::start) draining, now and not when first polled, and waits until nothing is in
-    /// flight, but `timeout` at the most, from now.
+    /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
     ///
-    /// To drop the wait reopens nothing. Several waits may run, each with its own deadline. A
-    /// `timeout` of zero asks whether anything is in flight; one too long for the clock (such as
-    /// `Duration::MAX`) means no deadline.
+    /// Draining starts when this is called, and so does the clock; not when the future is first polled.
+    /// Several waits may run, each with its own deadline. A `timeout` of zero asks whether anything is in
+    /// flight. One that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     ///
     /// # Errors
     ///
-    /// The future's output is [`TimedOut`](crate::TimedOut) if something is in flight at the
-    /// deadline.
-    ///
-    /// # Panics
-    ///
-    /// This call never does. The future, if it has to wait, panics when polled outside a tokio
-    /// runtime with its timer enabled.
+    /// The future returns [`Unfinished`](crate::Unfinished) if something is in flight at the deadline.
     pub fn drain(&self, timeout: Duration) -> DrainWait {
         let now = Instant::now();
         self.wait(now, now.checked_add(timeout))
     }
 
-    /// As [`drain`](Self::drain), with an absolute deadline on the monotonic clock. One that has
-    /// passed already is like a timeout of zero.
+    /// Like [`drain`](Self::drain), with an absolute deadline. One that has passed is a timeout of zero.
     ///
     /// # Errors
     ///
-    /// As of [`drain`](Self::drain).
-    ///
-    /// # Panics
-    ///
-    /// As of [`drain`](Self::drain).
+    /// Like [`drain`](Self::drain).
     pub fn drain_until(&self, deadline: Instant) -> DrainWait {
         self.wait(Instant::now(), Some(deadline))
     }
 
     fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
-        self.start();
-        self.set_end(Phase::Draining, deadline);
+        self.start_draining();
+        self.set_deadline(Phase::Draining, deadline);
         DrainWait::new(self.drained(), now, deadline)
     }
 
-    /// The requests in flight by name, oldest first: those of layers that
-    /// [track](crate::DrainLayer::track_requests) them, and an empty list if none does.
+    /// Counts a failed readiness probe, for [`Shutdown::min_failed_probes`].
     ///
-    /// It takes time with their number, milliseconds for 100,000, and delays a request that comes or
-    /// goes meanwhile by its part of that.
+    /// [`readiness`](Self::readiness) does this for each 503. Call it if you answer readiness probes in
+    /// another way.
+    ///
+    /// [`Shutdown::min_failed_probes`]: crate::Shutdown::min_failed_probes
+    pub fn record_failed_probe(&self) {
+        self.shared
+            .failed_probes
+            .send_modify(|probes| *probes = probes.saturating_add(1));
+    }
+
+    /// Returns the requests in flight, oldest first.
+    ///
+    /// Only those of layers that [track requests](crate::DrainLayer::track_requests) are known. For
+    /// 100,000 requests this takes some milliseconds, and may delay requests that start or end meanwhile.
     pub fn requests(&self) -> Vec<InFlightRequest> {
-        tracker::requests(self.entrance())
+        let registry = self.shared.registry.get();
+        registry.map_or_else(Vec::new, Registry::requests)
     }
 
-    /// Ends the requests in flight that a layer [tracks](crate::DrainLayer::track_requests), in any
-    /// phase, and returns how many: each of them once, for a second call finds them cancelled.
+    /// Cancels the requests in flight, in any phase, and returns how many this call cancelled.
     ///
-    /// A handler that still runs is dropped, and its client gets the default refusal: 503, or gRPC's
-    /// status 14. A body that is still being sent ends with an error, so that it never looks complete:
-    /// without a last chunk on HTTP/1, by a reset on HTTP/2; a gRPC response ends with trailers that
-    /// carry status 14.
+    /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are reached:
     ///
-    /// It happens when the request's task runs next, for which it is woken, and not in this call: wait
-    /// for [`drained`](Self::drained) afterwards. It reaches no handler that blocks its thread, no work
-    /// that was spawned, no upgraded connection, and no body that hyper does not ask for more: because
-    /// it has the last of it, or because the client does not read what has been sent already. These
-    /// are for whoever closes connections, or ends the process.
+    /// - A handler that is still running is dropped. Its client gets the default refusal.
+    /// - A response body that is still being sent ends with an error, so that it does not look complete:
+    ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that
+    ///   carry status 14. A body that completes in the same moment is complete.
     ///
-    /// It starts nothing: newcomers are admitted or refused as before.
+    /// This happens when the request's task runs next, for which it is woken. So wait for
+    /// [`drained`](Self::drained) afterwards. Cancelling does not reach a handler that blocks its thread,
+    /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it
+    /// has all of it or because its client reads too slowly. It starts nothing: new requests are admitted
+    /// or refused as before.
     pub fn cancel(&self) -> usize {
-        tracker::cancel(self.entrance())
+        let registry = self.shared.registry.get();
+        registry.map_or(0, Registry::cancel)
     }
 
-    /// How it stands, in one snapshot for a status page or a log.
-    pub fn status(&self) -> Status {
-        Status::of(self)
+    /// Returns a snapshot of the drain, for a status page or a log.
+    pub fn status(&self) -> DrainStatus {
+        DrainStatus::new(self)
     }
 
-    /// The oldest of the [`requests`](Self::requests).
-    pub(crate) fn oldest(&self, most: usize) -> Vec<InFlightRequest> {
-        tracker::oldest(self.entrance(), most)
+    // What the other modules of the crate use.
+
+    pub(crate) fn gate(&self) -> GateRef {
+        self.shared.gate.gate_ref()
     }
 
-    /// Notes when `phase` ends at the latest; `None` bounds nothing.
-    pub(crate) fn set_end(&self, phase: Phase, at: Option<Instant>) {
+    pub(crate) fn registry(&self) -> &'static Registry {
+        self.shared.registry.get_or_init()
+    }
+
+    pub(crate) fn oldest(&self, limit: usize) -> Vec<InFlightRequest> {
+        let registry = self.shared.registry.get();
+        registry.map_or_else(Vec::new, |registry| registry.oldest(limit))
+    }
+
+    /// Makes a present or later lame duck final, because a shutdown has started.
+    pub(crate) fn commit(&self) {
+        self.shared.gate.commit();
+    }
+
+    /// Returns how often readiness has failed since the lame duck began.
+    pub(crate) fn failed_probes(&self) -> watch::Receiver<u32> {
+        self.shared.failed_probes.subscribe()
+    }
+
+    /// Returns when the lame duck began. `None` before it.
+    pub(crate) fn lame_duck_since(&self) -> Option<Instant> {
+        *lock(&self.shared.lame_duck_since)
+    }
+
+    /// Returns when the last request arrived in the lame duck, or else when that began. `None` before it.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let since = self.lame_duck_since()?;
+        Some(
+            self.shared
+                .gate
+                .last_arrival()
+                .map_or(since, |last| last.max(since)),
+        )
+    }
+
+    /// Records the latest end of `phase`. `None` bounds nothing.
+    pub(crate) fn set_deadline(&self, phase: Phase, at: Option<Instant>) {
         if let Some(at) = at {
-            let mut ends = self.ends();
-            // A later phase goes before, and of the same one the later end.
-            *ends = (*ends).max(Some((phase, at)));
+            let mut deadline = lock(&self.shared.deadline);
+            // A later phase takes precedence, and in the same phase the later end.
+            *deadline = (*deadline).max(Some((phase, at)));
         }
     }
 
-    pub(super) fn time_left(&self, phase: Phase) -> Option<Duration> {
-        let (bounded, at) = (*self.ends())?;
+    pub(super) fn remaining_time(&self, phase: Phase) -> Option<Duration> {
+        let (bounded, at) = (*lock(&self.shared.deadline))?;
         (bounded == phase).then(|| at.saturating_duration_since(Instant::now()))
     }
 
-    fn ends(&self) -> std::sync::MutexGuard<'_, Option<(Phase, Instant)>> {
-        self.shared
-            .ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Returns how draining started. `None` before it.
+    pub(super) fn drain_start(&self) -> Option<DrainStart> {
+        self.shared.drain_start.get().copied()
     }
 
-    fn announced(&self, changed: bool) -> bool {
+    /// Returns how draining started, to the first caller after the drain has finished.
+    pub(super) fn first_to_see_drained(&self) -> Option<DrainStart> {
+        self.drain_start()
+            .filter(|_| self.shared.drained_logged.set(()).is_ok())
+    }
+
+    fn notify_if(&self, changed: bool, log: fn(&Self)) -> bool {
         if changed {
-            self.shared.lease.announce();
+            self.shared.gate.notify();
+            log(self);
         }
         changed
     }
+}
 
-    pub(crate) fn entrance(&self) -> Entrance {
-        self.shared.lease.entrance()
-    }
-
-    /// Notes that readiness has been answered with 503.
-    pub(crate) fn note_probe(&self) {
-        self.shared.probes.send_modify(|probes| *probes += 1);
-    }
-
-    /// How often readiness has been answered with 503, since the lame duck began.
-    pub(crate) fn probes(&self) -> watch::Receiver<u32> {
-        self.shared.probes.subscribe()
-    }
-
-    /// Since when no request has come, as a lame duck. `None` before that.
-    pub(crate) fn quiet_since(&self) -> Option<Instant> {
-        self.shared.lease.quiet_since()
-    }
-
-    /// `None` before draining has started.
-    pub(super) fn started(&self) -> Option<Started> {
-        self.shared.started.get().copied()
-    }
-
-    /// How draining started, for the first who asks after it has ended.
-    pub(super) fn first_to_see_drained(&self) -> Option<Started> {
-        self.started()
-            .filter(|_| self.shared.drained_told.set(()).is_ok())
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The gate is reused in the same case, when it is dropped after this.
+        if self.gate.state().is_idle() {
+            self.registry.recycle();
+        }
     }
 }
 

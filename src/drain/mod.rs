@@ -1,22 +1,26 @@
-//! Floor 2: the handle, the phases and the waits, and the book of the requests in flight. Of HTTP it
-//! knows what a request is called.
+//! The handle, the phases, the waits, and the registry of tracked requests. Knows neither HTTP
+//! messages nor the shutdown sequence.
 
-mod closed;
-mod events;
+mod error;
 mod handle;
+mod log;
 mod phase;
 mod reached;
+mod registry;
+mod report;
 mod request;
 mod status;
-mod tracker;
+mod text;
 mod wait;
 
-pub use self::closed::Closed;
+pub use self::error::{BoxError, TryAcquireError, Unfinished};
 pub use self::handle::Drain;
 pub use self::phase::Phase;
 pub use self::reached::Reached;
-pub(crate) use self::request::Names;
-pub use self::request::{InFlightRequest, Stage};
-pub use self::status::Status;
-pub(crate) use self::tracker::{Reply, Tracked};
-pub use self::wait::{DrainWait, Report, TimedOut};
+pub(crate) use self::registry::{Registry, Tag, TrackedRequest};
+pub use self::report::DrainReport;
+pub use self::request::{InFlightRequest, RequestStage};
+#[cfg_attr(not(feature = "tracing"), allow(unused_imports))]
+pub(crate) use self::request::{MethodText, OldestRequests, PathText};
+pub use self::status::DrainStatus;
+pub use self::wait::DrainWait;

@@ -1,20 +1,26 @@
-/// How far the server is on its way out, in order: later phases compare greater.
+/// The phase of a drain. Later phases compare greater.
 ///
 /// ```text
-/// Serving ──lame_duck()──▶ LameDuck ──start()──▶ Draining ──last permit──▶ Drained
+/// Serving ──lame_duck()──▶ LameDuck ──close()──▶ Closing ──start_draining()──▶ Draining ──last permit──▶ Drained
 ///    ▲───────resume()─────────┘
 /// ```
 ///
-/// `start()` also goes straight from `Serving`, and with nothing in flight straight to `Drained`.
+/// A call may skip phases: [`close`](crate::Drain::close) works from `Serving`,
+/// [`start_draining`](crate::Drain::start_draining) from any phase, and with nothing in flight it goes
+/// straight to `Drained`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Phase {
-    /// Ready, and serving what comes.
+    /// Ready. Requests are served.
     Serving,
-    /// Announced as not ready, and still serving what comes: balancers take notice, and keep-alive
-    /// clients are told to leave (`Connection: close` on HTTP/1).
+    /// Announced as not ready. The port is open and requests are served. HTTP/1 responses ask clients to
+    /// close their connections.
     LameDuck,
-    /// Refusing what comes, waiting for what is in flight. There is no way back.
+    /// The server has been told to close its port and its connections. Requests that still arrive on
+    /// open connections are served.
+    Closing,
+    /// New requests are refused. Those in flight finish.
     Draining,
-    /// Refusing what comes, and nothing is in flight. Final.
+    /// New requests are refused, and nothing is in flight. Final.
     Drained,
 }

@@ -5,21 +5,22 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Drain, Phase, events};
+use super::{Drain, Phase, log};
 use crate::gate::Changed;
 
 pin_project! {
-    /// A future that resolves once a [`Phase`] or a later one is reached.
+    /// Future that resolves once a [`Phase`] or a later one is reached.
     ///
-    /// Made by [`Drain::reached`], [`Drain::draining`] and [`Drain::drained`]. It is woken by the
-    /// change itself; nothing polls in between. It needs no runtime of any kind.
+    /// Returned by [`Drain::reached`], [`Drain::closing`], [`Drain::draining`] and [`Drain::drained`]. The
+    /// change of phase wakes it; nothing polls in between. It needs no runtime. A clone waits for the same
+    /// phase.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time: it changes nothing, and another one resolves all the same.
+    /// This future is cancel safe. Dropping it changes nothing.
     #[must_use = "futures do nothing unless polled"]
     pub struct Reached {
-        // Always created before the phase is looked at: a change after the look is then seen by it.
+        // Created before the phase is read, so that it sees each change after the read.
         #[pin]
         changed: Changed,
         drain: Drain,
@@ -30,7 +31,7 @@ pin_project! {
 impl Reached {
     pub(super) fn new(drain: Drain, phase: Phase) -> Self {
         Self {
-            changed: drain.entrance().changed(),
+            changed: drain.gate().changed(),
             drain,
             phase,
         }
@@ -41,6 +42,12 @@ impl Reached {
     }
 }
 
+impl Clone for Reached {
+    fn clone(&self) -> Self {
+        Self::new(self.drain.clone(), self.phase)
+    }
+}
+
 impl Future for Reached {
     type Output = ();
 
@@ -48,10 +55,10 @@ impl Future for Reached {
         let mut this = self.project();
         while this.drain.phase() < *this.phase {
             ready!(this.changed.as_mut().poll(cx));
-            this.changed.set(this.drain.entrance().changed());
+            this.changed.set(this.drain.gate().changed());
         }
         if *this.phase == Phase::Drained {
-            events::drained(this.drain);
+            log::drained(this.drain);
         }
         Poll::Ready(())
     }

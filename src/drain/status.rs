@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use super::{Drain, InFlightRequest, Phase};
 
-/// How a drain stood when somebody looked: what a status page shows, in plain values to be written in
-/// whatever format it is wanted.
+/// Snapshot of a drain, for a status page or a log.
+///
+/// Returned by [`Drain::status`].
+///
+/// # Examples
 ///
 /// ```
 /// let drain = tower_drain::Drain::new();
@@ -17,7 +20,7 @@ use super::{Drain, InFlightRequest, Phase};
 /// assert_eq!(json, r#"{"phase":"Serving","in_flight":0,"refused":0}"#);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct DrainStatus {
     phase: Phase,
     in_flight: usize,
     refused: u64,
@@ -25,45 +28,48 @@ pub struct Status {
     oldest: Vec<InFlightRequest>,
 }
 
-/// Enough for a page to show.
-const OLDEST: usize = 20;
+/// Enough for a page.
+const MAX_OLDEST: usize = 20;
 
-impl Status {
-    pub(super) fn of(drain: &Drain) -> Self {
-        // The phase first: it only goes on, so that none in flight is what a later look finds too.
+impl DrainStatus {
+    pub(super) fn new(drain: &Drain) -> Self {
+        // The phase first: it only advances, so a later count of zero agrees with `Drained`.
         let phase = drain.phase();
         Self {
             phase,
             in_flight: drain.in_flight(),
             refused: drain.refused(),
-            time_left: drain.time_left(phase),
-            oldest: drain.oldest(OLDEST),
+            time_left: drain.remaining_time(phase),
+            oldest: drain.oldest(MAX_OLDEST),
         }
     }
 
-    /// The phase.
+    /// Returns the phase.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How many permits lived, as [`Drain::in_flight`] has it.
+    /// Returns the number of permits; see [`Drain::in_flight`].
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// How many newcomers had been turned away, as [`Drain::refused`] has it.
+    /// Returns the number of refusals; see [`Drain::refused`].
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// How long the phase can last: while draining, until the latest deadline of those that wait; as a
-    /// lame duck, until a [`Shutdown`](crate::Shutdown) ends it. `None` if nothing bounds it.
+    /// Returns how much longer the phase can last, or `None` if nothing bounds it.
+    ///
+    /// In a lame duck and while closing, a [`Shutdown`](crate::Shutdown) sets the bound. While draining it
+    /// is the latest deadline of the waits.
     pub fn time_left(&self) -> Option<Duration> {
         self.time_left
     }
 
-    /// The oldest requests in flight, oldest first, 20 at the most; if the layer
-    /// [tracks](crate::DrainLayer::track_requests) them.
+    /// Returns the oldest requests in flight, oldest first, at most 20.
+    ///
+    /// Empty unless a layer [tracks requests](crate::DrainLayer::track_requests).
     pub fn oldest(&self) -> &[InFlightRequest] {
         &self.oldest
     }

@@ -1,49 +1,55 @@
-//! Floor 1: counts who is inside, and closes. Knows neither HTTP nor the policy of the phases.
+//! Counts what is in flight, and closes. Knows neither HTTP nor the shutdown sequence.
 //!
-//! # Why it is as it is
+//! # Design
 //!
-//! tower servers clone the service for each request. Whatever a service owns by an `Arc` is then
-//! written twice per request, clone and drop, by every core, on one cache line; that line and the
-//! counter's own are what such a middleware costs once there is more than one core. So:
+//! tower servers clone the service for each request. An `Arc` in a service is then written twice per
+//! request, by every core, on one cache line. That line and the counter's own are the cost of such a
+//! middleware on more than one core. Hence:
 //!
-//! - A gate is `&'static`. A service holds the reference and a generation, an [`Entrance`], which is
-//!   `Copy`: to clone it writes nothing.
-//! - The count is spread over shards, one word each on cache lines of its own, as many as the machine
-//!   runs threads at once; a thread uses the one of its own small index. On the path of a request no
-//!   two threads write the same line, unless a permit travels: it leaves the shard that it entered.
-//! - A shard's word packs generation, closed bit and count. Entering is a compare-and-swap that
-//!   fails on the closed bit or on a foreign generation, so admission and closing are one step and
-//!   a refusal never disturbs the count. Leaving is one subtraction, which also tells the leaver
-//!   whether it was the last of a closed shard.
-//! - Zero is found by counting, not by looking: a shard becomes idle (closed, count zero) exactly
-//!   once; whoever makes it so counts it off the gate's own word, and whoever counts off the last
-//!   one announces it. The cost of waking does not depend on how many were in flight, and there is
-//!   no timer.
-//! - Notice is a bit in the shards' words too: those who enter compare with it anyway, so that only
-//!   under notice does anyone do more than count, and that is to note when they came.
-//! - `&'static` in safe code means leaked, so gates are used again: the last handle's drop, or the
-//!   last permit's if that comes later, puts the gate on a free list, and the next drain opens it as
-//!   the next generation. A service left over from an earlier one finds a foreign generation, and
-//!   `orphans` tells whether that one was drained.
+//! - A gate is `&'static`. A service holds a [`GateRef`], which is `Copy`: its clone writes nothing.
+//! - The count is spread over shards, one word each on cache lines of its own. There are as many as
+//!   the machine runs threads at once, and a thread uses the shard of its own small index. No two
+//!   threads write the same line per request, unless a permit moves to another thread: it is released
+//!   in the shard where it was acquired.
+//! - A shard's word packs generation, flags and count. Entering is a compare-and-swap that fails on
+//!   the closed bit or on a foreign generation. So admission and closing are one atomic step, and a
+//!   refusal never touches the count. Leaving is one subtraction.
+//! - Each shard becomes idle (closed, with a count of zero) once, and then decrements the gate's count
+//!   of busy shards. The last one wakes the waiters. The cost of waking does not depend on how many
+//!   requests were in flight, and there is no timer.
+//! - The lame duck is a bit in the shards' words too. Entering compares with it anyway, and a permit's
+//!   holder reads it there.
+//! - `&'static` in safe code means leaked, so gates are reused. Dropping the last handle of a drained
+//!   gate puts it on a free list, and the next drain opens it as the next generation. A service of an
+//!   earlier generation finds a foreign one and refuses. A gate dropped undrained is leaked, because
+//!   its services go on counting into it.
 //!
-//! `benches/per_request.rs` measures it against what peers do, most of which is one word behind an
-//! `Arc`: as fast on one core, and several times slower on two.
+//! `benches/per_request.rs` compares it with a single static word, which is the floor, and with what
+//! other crates do: most use one word behind an `Arc`, as fast on one core and several times slower on
+//! two.
 
-mod entrance;
-mod lease;
-mod orphans;
+mod gate_ref;
+mod owner;
 mod permit;
-mod pool;
 mod raw;
 mod sharded;
-mod thread;
+mod thread_index;
 
-/// What `raw` counts with. A module of its own because `tests/loom.rs` puts loom's in its place.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What `raw` counts with. A module, because `tests/loom.rs` replaces it with loom's atomics.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub(crate) use self::entrance::{Admission, Changed, Entrance, Standing};
-pub(crate) use self::lease::Lease;
+pub(crate) use self::gate_ref::{Admission, Changed, GateRef};
+pub(crate) use self::owner::GateOwner;
 pub use self::permit::Permit;
 pub(crate) use self::sharded::Sharded;
+
+/// Locks, poisoned or not: none of the crate's locks is held across code that can leave its data
+/// inconsistent.
+#[inline]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,36 +1,38 @@
-//! The counting core: plain words and what may be done to them. It holds no data, wakes nobody and
-//! is the one file of the crate that names a memory ordering.
+//! The counting core: atomic words and the operations on them. It holds no other data, wakes nothing,
+//! and is the only file in the crate that names a memory ordering.
 //!
-//! `tests/loom.rs` compiles this very file against loom's atomics, which is why it takes them from
-//! `super::sync` and nothing else from the crate.
+//! `tests/loom.rs` compiles this file with loom's atomics. For that reason it takes them from
+//! `super::sync` and uses nothing else of the crate.
 
 use super::sync::{AtomicU64, Ordering};
 
-/// Counts live in the low 39 bits of a shard's word. To overflow them takes 2^39 permits that are
-/// never dropped, which is 8 TiB of permits, or hours of nothing but `mem::forget`.
+/// The count of a shard, in the low 39 bits of its word. An overflow takes 2^39 permits that are
+/// never dropped: 4 TiB of permits, or hours of nothing but `mem::forget`.
 const COUNT_MASK: u64 = (1 << 39) - 1;
 const ONE: u64 = 1;
-/// In a shard's word: notice has been given, so whoever enters is to be told. A copy of the gate's
-/// own, put where those who enter look anyway.
-const SHARD_NOTICE: u64 = 1 << 39;
-/// In a shard's word: no one enters any more.
+/// In a shard's word: lame duck or closing. A copy of the gate's own flags, kept where every request
+/// looks anyway.
+const SHARD_LEAVING: u64 = 1 << 39;
+/// In a shard's word: nothing is admitted any more.
 const SHARD_CLOSED: u64 = 1 << 40;
-/// Both kinds of word, a shard's and the gate's, carry the generation in their top 23 bits.
+/// The words of shards and gates carry the generation in their top 23 bits.
 const GENERATION_SHIFT: u32 = 41;
 const GENERATION_MAX: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
 
-/// In the gate's word: its users have been told that it will close.
-const NOTICE: u64 = 1 << 0;
+/// In the gate's word: lame duck.
+const LAME_DUCK: u64 = 1 << 0;
+/// In the gate's word: the server has been told to close.
+const CLOSING: u64 = 1 << 1;
 /// In the gate's word: every shard is closed.
-const CLOSED: u64 = 1 << 1;
-/// In the gate's word: the last handle is gone, so whoever makes the gate idle retires it.
-const UNATTENDED: u64 = 1 << 2;
-/// In the gate's word: how many shards are not idle yet, and one more until the gate is closed.
-const BUSY_ONE: u64 = 1 << 8;
+const CLOSED: u64 = 1 << 2;
+/// In the gate's word: a lame duck can no longer be taken back.
+const COMMITTED: u64 = 1 << 3;
+/// In the gate's word: the number of shards that are not idle yet, plus one until the gate is closed.
+const ONE_BUSY_SHARD: u64 = 1 << 8;
 const BUSY_MASK: u64 = 0xff << 8;
 
-/// Which use of a gate a holder belongs to: a gate is opened again and again, each time as the next
-/// generation. Kept shifted to its place in the words, so that admission compares and does not shift.
+/// Identifies one use of a gate. A gate is reused, each time as the next generation. The number is
+/// kept shifted to its place in the words, so that admission compares without shifting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
@@ -43,108 +45,104 @@ impl Generation {
         let number = (self.0 >> GENERATION_SHIFT) + 1;
         (number <= GENERATION_MAX).then_some(Self(number << GENERATION_SHIFT))
     }
-
-    pub(crate) fn number(self) -> u32 {
-        // At most 23 bits, by the shift.
-        (self.0 >> GENERATION_SHIFT) as u32
-    }
 }
 
-/// The gate's word as it was at one moment.
+/// A snapshot of the gate's word.
 #[derive(Clone, Copy)]
-pub(crate) struct Status(u64);
+pub(crate) struct State(u64);
 
-impl Status {
-    /// Open as `generation`, and no notice given: the one case that is made fast.
-    #[inline]
-    pub(crate) fn is_plainly_open(self, generation: Generation) -> bool {
-        self.0 & !BUSY_MASK == generation.0
-    }
-
-    pub(crate) fn is(self, generation: Generation) -> bool {
+impl State {
+    pub(crate) fn is_of(self, generation: Generation) -> bool {
         Generation::of(self.0) == generation
     }
 
-    pub(crate) fn has_notice(self) -> bool {
-        self.0 & NOTICE != 0
+    pub(crate) fn is_lame_duck(self) -> bool {
+        self.0 & LAME_DUCK != 0
+    }
+
+    pub(crate) fn is_closing(self) -> bool {
+        self.0 & CLOSING != 0
     }
 
     pub(crate) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
-    /// Closed and nobody inside. Final within a generation.
+    /// Closed with a count of zero. Final within a generation.
     pub(crate) fn is_idle(self) -> bool {
         self.0 & BUSY_MASK == 0
     }
 
-    fn is_unattended(self) -> bool {
-        self.0 & UNATTENDED != 0
+    fn is_committed(self) -> bool {
+        self.0 & COMMITTED != 0
     }
 }
 
-/// What became of the gate by an operation that may have been its last one.
+/// How a shard admitted a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Somebody is inside, or the gate is not closed.
-    Busy,
-    /// This operation made the gate idle: its caller, and nobody else, announces it.
-    Idle,
-    /// This operation made the gate idle and no handle is left: its caller, and nobody else,
-    /// retires it.
-    Retired,
-}
-
-impl Outcome {
-    fn of(after: u64) -> Self {
-        let status = Status(after);
-        match (status.is_idle(), status.is_unattended()) {
-            (false, _) => Outcome::Busy,
-            (true, false) => Outcome::Idle,
-            (true, true) => Outcome::Retired,
-        }
-    }
+pub(crate) enum Entered {
+    Serving,
+    /// In a lame duck, or while closing.
+    Leaving,
 }
 
 /// One counter of a gate, alone on its cache lines.
 ///
-/// 128 bytes, not 64: the prefetchers of current x86 processors fetch lines in pairs, and Apple's
-/// cores have lines of 128.
+/// 128 bytes, not 64: current x86 processors prefetch lines in pairs, and Apple's cores have lines of
+/// 128 bytes.
 #[repr(align(128))]
-pub(crate) struct Shard {
-    /// Generation, closed bit, count.
+pub(crate) struct Shard<C> {
+    /// Generation, flags, count.
     word: AtomicU64,
-    /// Generation, and how many this shard has turned away in it.
+    /// Generation, and the number of callers this shard has refused in it.
     refused: AtomicU64,
+    /// When a request last arrived in a lame duck, in the unit of the caller. Zero: never.
+    last_arrival: AtomicU64,
+    /// The gate's core, so that a permit needs one pointer.
+    pub(crate) core: C,
 }
 
-impl Shard {
-    /// Counts one in, unless the shard is closed, of another generation or under notice.
+impl<C> Shard<C> {
+    /// A closed shard, to be opened with [`GateWord::open`].
+    pub(crate) fn new(core: C) -> Self {
+        Self {
+            word: AtomicU64::new(SHARD_CLOSED),
+            refused: AtomicU64::new(0),
+            last_arrival: AtomicU64::new(0),
+            core,
+        }
+    }
+
+    /// Increments the count, unless the shard is leaving, closed or of another generation.
     ///
-    /// Admission and closing meet in this one word: either the count is up before the bit is set,
-    /// and `close` reports it, or the bit is set first, and this fails without touching the count.
+    /// Admission and closing meet in this one word. Either the count goes up first and `close`
+    /// reports it, or the closed bit comes first and this fails without touching the count.
     #[inline]
     pub(crate) fn enter(&self, generation: Generation) -> bool {
-        // One comparison for all three: else an open shard of this generation has no other bit set.
+        // One comparison checks all three: no flag is set in a serving shard of this generation.
         self.enter_if(|word| word & !COUNT_MASK == generation.0)
             .is_some()
     }
 
-    /// As [`enter`](Self::enter), but under notice too. Returns whether there was notice, or `None`
-    /// if the shard is closed or of another generation.
-    pub(crate) fn enter_noticed(&self, generation: Generation) -> Option<bool> {
-        self.enter_if(|word| word & !(COUNT_MASK | SHARD_NOTICE) == generation.0)
-            .map(|word| word & SHARD_NOTICE != 0)
+    /// Like [`enter`](Self::enter), and admits in a lame duck and while closing too. `None` if the
+    /// shard is closed or of another generation.
+    pub(crate) fn enter_slow(&self, generation: Generation) -> Option<Entered> {
+        let word = self.enter_if(|word| word & !(COUNT_MASK | SHARD_LEAVING) == generation.0)?;
+        Some(if word & SHARD_LEAVING == 0 {
+            Entered::Serving
+        } else {
+            Entered::Leaving
+        })
     }
 
-    /// Counts one in if the word is `welcoming`; the word that was.
+    /// Increments the count while `may_enter` accepts the word. Returns the word before.
     #[inline]
-    fn enter_if(&self, welcoming: impl Fn(u64) -> bool) -> Option<u64> {
-        // Acquire, here and on failure: whoever is turned away sees what was written before the
-        // shard was closed or opened anew (`close`, `open`: Release), such as who orphaned it.
+    fn enter_if(&self, may_enter: impl Fn(u64) -> bool) -> Option<u64> {
+        // Acquire, here and on failure: a caller that is refused sees what was written before the
+        // shard was closed or reopened (`close`, `open`: Release).
         let mut word = self.word.load(Ordering::Acquire);
-        while welcoming(word) {
-            // Relaxed on success: entering publishes nothing, and the closing it must not miss is
+        while may_enter(word) {
+            // Relaxed on success: entering publishes nothing, and the close that it must not miss is
             // a bit of this same word.
             match self.word.compare_exchange_weak(
                 word,
@@ -159,28 +157,36 @@ impl Shard {
         None
     }
 
-    /// Counts one more in, closed or not. Only for someone who is inside this shard already: that
-    /// is what keeps it from being idle meanwhile.
+    /// Increments the count, closed or not. Only for a caller that already holds a count of this
+    /// shard, which keeps the shard from becoming idle meanwhile.
     #[inline]
     pub(crate) fn enter_again(&self) {
-        // Relaxed, as a clone of an `Arc` is: the one inside orders this before its own leaving.
+        // Relaxed, like the clone of an `Arc`: the holder orders this before its own `leave`.
         self.word.fetch_add(ONE, Ordering::Relaxed);
     }
 
-    /// Counts one out; true if that made the shard idle, which happens once a generation. Then the
-    /// caller owes [`RawGate::count_off`].
+    /// Decrements the count. Returns true if that made the shard idle, which happens once per
+    /// generation; the caller must then call [`GateWord::shard_became_idle`].
     #[inline]
     pub(crate) fn leave(&self) -> bool {
-        // Release: what was done inside happens before the leaving. Acquire, for the one who makes
-        // the shard idle: it has seen what all the others did before they left (their Release),
-        // and passes that on through `count_off`.
+        // Release: work done under the count happens before the decrement. Acquire, for the one that
+        // makes the shard idle: it has seen the work of all others (their Release) and passes that on
+        // in `shard_became_idle`.
         let before = self.word.fetch_sub(ONE, Ordering::AcqRel);
         before & (SHARD_CLOSED | COUNT_MASK) == (SHARD_CLOSED | ONE)
     }
 
-    /// Notes that one was turned away, unless the shard has gone on to another generation.
+    /// Whether the gate is a lame duck, closing or closed. For a caller that holds a count, which
+    /// keeps the generation from changing.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        // Relaxed: a flag that orders nothing. A caller that is ordered after the change sees it.
+        self.word.load(Ordering::Relaxed) & (SHARD_LEAVING | SHARD_CLOSED) != 0
+    }
+
+    /// Counts a refusal, unless the shard has moved on to another generation.
     pub(crate) fn refuse(&self, generation: Generation) {
-        // Relaxed throughout: a statistic, it orders nothing. An error is the foreign generation.
+        // Relaxed throughout: a statistic that orders nothing. `Err` is a foreign generation.
         let _ = self
             .refused
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -188,161 +194,175 @@ impl Shard {
             });
     }
 
-    fn set_notice(&self, notice: bool) {
-        // Relaxed: the bit tells those who enter to look closer, and orders nothing.
-        if notice {
-            self.word.fetch_or(SHARD_NOTICE, Ordering::Relaxed);
+    /// Records the time of an arrival in a lame duck.
+    pub(crate) fn record_arrival(&self, time: u64) {
+        // Relaxed: one value on its own; a waiter that reads an older one looks again later.
+        self.last_arrival.fetch_max(time, Ordering::Relaxed);
+    }
+
+    fn set_leaving(&self, leaving: bool) {
+        if leaving {
+            // Release pairs with the Acquire of `enter_if`: an arrival is recorded after the time of
+            // an earlier lame duck was cleared.
+            self.word.fetch_or(SHARD_LEAVING, Ordering::Release);
         } else {
-            self.word.fetch_and(!SHARD_NOTICE, Ordering::Relaxed);
+            // Relaxed: an arrival too many is recorded, no more.
+            self.word.fetch_and(!SHARD_LEAVING, Ordering::Relaxed);
         }
     }
 
     fn close(&self) -> u64 {
-        // Acquire pairs with the Release of every leaving so far; Release lets those that are
-        // turned away see what was written before the closing (`enter`: Acquire).
+        // Acquire pairs with the Release of each `leave` so far. Release lets refused callers see
+        // what was written before the close (`enter_if`: Acquire).
         self.word.fetch_or(SHARD_CLOSED, Ordering::AcqRel)
     }
 
     fn open(&self, generation: Generation) {
-        // A swap where a store would do: of a store, loom does not see that it comes after every
-        // `refuse` that counted into the old value.
+        // Swaps where stores would do: loom does not see that a store comes after every
+        // read-modify-write of the old value.
         self.refused.swap(generation.0, Ordering::Relaxed);
+        self.last_arrival.swap(0, Ordering::Relaxed);
         // Release pairs with the Acquire of an `enter` that belongs to an earlier generation.
         self.word.store(generation.0, Ordering::Release);
     }
-
-    fn count(&self) -> u64 {
-        // Acquire pairs with the Release of `leave`: who sees a closed shard empty sees all that was
-        // done inside.
-        self.word.load(Ordering::Acquire) & COUNT_MASK
-    }
-
-    fn refusals(&self) -> u64 {
-        // Relaxed: see `refuse`.
-        self.refused.load(Ordering::Relaxed) & COUNT_MASK
-    }
 }
 
-/// A gate's shards, and the word that says what the gate is as a whole.
-pub(crate) struct RawGate {
-    shards: Box<[Shard]>,
-    /// Generation, count of busy shards, flags. Written on changes of phase only, so that every
-    /// request may read it: the line stays shared between the cores.
-    state: AtomicU64,
-}
+/// The word of a gate as a whole.
+///
+/// Written on changes of phase only. Requests that read it share its cache line.
+pub(crate) struct GateWord(AtomicU64);
 
-impl RawGate {
-    /// A gate of `shards` shards, a power of two up to 64: idle, closed, with no handle. It wants
-    /// [`open`](Self::open).
-    pub(crate) fn new(shards: usize) -> Self {
-        debug_assert!(shards.is_power_of_two() && shards <= 64);
-        Self {
-            shards: (0..shards)
-                .map(|_| Shard {
-                    word: AtomicU64::new(SHARD_CLOSED),
-                    refused: AtomicU64::new(0),
-                })
-                .collect(),
-            state: AtomicU64::new(CLOSED | UNATTENDED),
-        }
+impl GateWord {
+    /// An idle gate, to be opened with [`open`](Self::open).
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(CLOSED))
     }
 
-    /// Opens an idle gate that nobody holds, as its next generation. `None` when the generations
-    /// are used up.
-    pub(crate) fn open(&self) -> Option<Generation> {
-        // Relaxed: the caller has the gate from whoever retired it, by a lock or for being new.
-        let generation = Generation::of(self.state.load(Ordering::Relaxed)).next()?;
-        let busy = (self.shards.len() as u64 + 1) * BUSY_ONE;
-        // Release pairs with the Acquire of `status`.
-        self.state.store(generation.0 | busy, Ordering::Release);
-        for shard in &self.shards {
+    /// Opens an idle gate as its next generation. `None` if the generations are used up. The caller
+    /// must have the gate to itself.
+    pub(crate) fn open<C>(&self, shards: &[Shard<C>]) -> Option<Generation> {
+        // Relaxed: the caller got the gate through a lock, or made it.
+        let generation = Generation::of(self.0.load(Ordering::Relaxed)).next()?;
+        let busy = (shards.len() as u64 + 1) * ONE_BUSY_SHARD;
+        // Release pairs with the Acquire of `state`.
+        self.0.store(generation.0 | busy, Ordering::Release);
+        for shard in shards {
             shard.open(generation);
         }
         Some(generation)
     }
 
-    /// The shard for a thread's index.
     #[inline]
-    pub(crate) fn shard(&self, index: usize) -> &Shard {
-        &self.shards[index & (self.shards.len() - 1)]
+    pub(crate) fn state(&self) -> State {
+        // Acquire: a caller that sees the gate idle sees all work done under its counts
+        // (`shard_became_idle`, `close`: Release).
+        State(self.0.load(Ordering::Acquire))
     }
 
-    #[inline]
-    pub(crate) fn status(&self) -> Status {
-        // Acquire: whoever sees the gate idle sees all that was done inside (`count_off` and
-        // `close`: Release); whoever sees it closed or gone on sees who orphaned it.
-        Status(self.state.load(Ordering::Acquire))
-    }
-
-    /// Gives or withdraws notice; true if that changed anything. A closed gate keeps what it has.
-    /// Callers take turns, or the shards might end up other than the gate.
-    pub(crate) fn set_notice(&self, notice: bool) -> bool {
-        // AcqRel: what was done before the notice is seen by those who see it (`status`).
-        let changed = self
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                let status = Status(state);
-                (!status.is_closed() && status.has_notice() != notice).then_some(state ^ NOTICE)
-            })
-            .is_ok();
+    /// Sets or clears the lame duck. Returns true if that changed anything: it is set only while
+    /// serving, and cleared only from a lame duck that is neither committed nor closing.
+    ///
+    /// Callers of this and of [`start_closing`](Self::start_closing) take turns, or the flags of the
+    /// shards might end up different from the gate's.
+    pub(crate) fn set_lame_duck<C>(&self, shards: &[Shard<C>], lame_duck: bool) -> bool {
+        let changed = self.update(|state| {
+            let may = if lame_duck {
+                !state.is_lame_duck()
+            } else {
+                state.is_lame_duck() && !state.is_committed()
+            };
+            (may && !state.is_closing() && !state.is_closed()).then_some(state.0 ^ LAME_DUCK)
+        });
         if changed {
-            for shard in &self.shards {
-                shard.set_notice(notice);
+            for shard in shards {
+                if lame_duck {
+                    // Relaxed: ordered by `set_leaving`.
+                    shard.last_arrival.store(0, Ordering::Relaxed);
+                }
+                shard.set_leaving(lame_duck);
             }
         }
         changed
     }
 
-    /// Closes every shard, then the gate, and returns how many were inside the shards that this call
-    /// closed. When it returns nobody enters any more, whether this call or another one at the same
-    /// time did the work.
+    /// Starts closing. Returns true if this call did; false if the gate is closing or closed already.
+    pub(crate) fn start_closing<C>(&self, shards: &[Shard<C>]) -> bool {
+        let changed = self.update(|state| {
+            (!state.is_closing() && !state.is_closed()).then_some(state.0 | CLOSING | COMMITTED)
+        });
+        if changed {
+            shards.iter().for_each(|shard| shard.set_leaving(true));
+        }
+        changed
+    }
+
+    /// Makes a present or later lame duck final.
+    pub(crate) fn commit(&self) {
+        self.update(|state| Some(state.0 | COMMITTED));
+    }
+
+    /// Applies `change` in one atomic step. Returns false if it declined.
+    fn update(&self, change: impl Fn(State) -> Option<u64>) -> bool {
+        // AcqRel: what was done before the change is seen by those who see the change (`state`).
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                change(State(word))
+            })
+            .is_ok()
+    }
+
+    /// Closes every shard, then the gate, and returns the count of the shards that this call closed.
+    /// Once it has returned, nothing is admitted, whether this call or a concurrent one did the work.
     ///
-    /// The gate's own busy share, given up in the same step that sets its closed bit, keeps it from
-    /// being idle before that: nobody can see it idle and open.
-    pub(crate) fn close(&self) -> usize {
+    /// The gate counts as busy by itself until its closed bit is set, in the same step. So it is never
+    /// seen idle and open.
+    pub(crate) fn close<C>(&self, shards: &[Shard<C>]) -> usize {
         let mut in_flight = 0;
         let mut idle = 0;
-        for shard in &self.shards {
+        for shard in shards {
             let before = shard.close();
             if before & SHARD_CLOSED == 0 {
                 in_flight += before & COUNT_MASK;
                 idle += u64::from(before & COUNT_MASK == 0);
             }
         }
-        // AcqRel: Release for those who see the gate closed or idle (`status`), Acquire for those
-        // who counted shards off before. Never an error: the closure always has a new value.
-        let _ = self
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                let gate = u64::from(!Status(state).is_closed());
-                Some((state | CLOSED) - (idle + gate) * BUSY_ONE)
-            });
+        // `update` is AcqRel: Release for those who see the gate closed or idle (`state`), Acquire for
+        // the shards that became idle before.
+        self.update(|state| {
+            let gate = u64::from(!state.is_closed());
+            Some((state.0 | CLOSED) - (idle + gate) * ONE_BUSY_SHARD)
+        });
         in_flight as usize
     }
 
-    /// Counts one shard off that has become idle.
-    pub(crate) fn count_off(&self) -> Outcome {
-        // AcqRel: Release for whoever sees the gate idle (`status`) or counts off after this;
-        // Acquire for the others who counted off before, should this be the last.
-        let before = self.state.fetch_sub(BUSY_ONE, Ordering::AcqRel);
-        Outcome::of(before - BUSY_ONE)
+    /// Takes note that a shard has become idle. Returns true if that made the gate idle, which
+    /// happens once per generation.
+    pub(crate) fn shard_became_idle(&self) -> bool {
+        // AcqRel: Release for those who see the gate idle (`state`) or whose shard becomes idle after
+        // this one; Acquire for the shards before, should this be the last.
+        let before = self.0.fetch_sub(ONE_BUSY_SHARD, Ordering::AcqRel);
+        State(before - ONE_BUSY_SHARD).is_idle()
     }
+}
 
-    /// Says that no handle is left. `Retired` if the gate is idle already, `Busy` if whoever makes
-    /// it idle is to retire it.
-    pub(crate) fn detach(&self) -> Outcome {
-        // AcqRel: Acquire for all that was done inside, Release for the one who retires it.
-        let before = self.state.fetch_or(UNATTENDED, Ordering::AcqRel);
-        Outcome::of(before | UNATTENDED)
-    }
+/// The total count, shard by shard. Exact while nothing moves, and always once the gate is idle.
+pub(crate) fn in_flight<C>(shards: &[Shard<C>]) -> usize {
+    // Acquire pairs with the Release of `leave`: a caller that sees a closed shard empty sees all work
+    // done under its count.
+    let count = |shard: &Shard<C>| shard.word.load(Ordering::Acquire) & COUNT_MASK;
+    shards.iter().map(count).sum::<u64>() as usize
+}
 
-    /// How many are inside, shard by shard: exact when nobody moves, and always once it is idle.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.shards.iter().map(Shard::count).sum::<u64>() as usize
-    }
+/// The number of callers refused in this generation.
+pub(crate) fn refused<C>(shards: &[Shard<C>]) -> u64 {
+    // Relaxed: see `Shard::refuse`.
+    let refused = |shard: &Shard<C>| shard.refused.load(Ordering::Relaxed) & COUNT_MASK;
+    shards.iter().map(refused).sum()
+}
 
-    /// How many were turned away in this generation.
-    pub(crate) fn refused(&self) -> u64 {
-        self.shards.iter().map(Shard::refusals).sum()
-    }
+/// The time of the last arrival in the lame duck, if there was any.
+pub(crate) fn last_arrival<C>(shards: &[Shard<C>]) -> Option<u64> {
+    // Relaxed: see `Shard::record_arrival`.
+    let last = |shard: &Shard<C>| shard.last_arrival.load(Ordering::Relaxed);
+    shards.iter().map(last).filter(|time| *time > 0).max()
 }

@@ -1,48 +1,42 @@
-//! Data that many threads write, each in a part of its own.
+//! Data that many threads write, each in a shard of its own.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use super::thread;
+use super::{lock, thread_index};
 
-/// A `T` for each of the threads that run at once, behind a lock that the others seldom want.
+/// One `T` for each thread that runs at once, behind a lock that is rarely contended.
 pub(crate) struct Sharded<T> {
     shards: Box<[Padded<T>]>,
 }
 
-/// Alone on its cache lines, as a gate's shard is.
+/// Alone on its cache lines, like a gate's shard.
 #[derive(Default)]
 #[repr(align(128))]
 struct Padded<T>(Mutex<T>);
 
-impl<T> Padded<T> {
-    fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<T> Sharded<T> {
-    /// The current thread's part, and where it is.
+    /// Locks the current thread's shard. Returns its number too.
     #[inline]
-    pub(crate) fn mine(&self) -> (usize, MutexGuard<'_, T>) {
-        let shard = thread::index() & (self.shards.len() - 1);
-        (shard, self.shards[shard].lock())
+    pub(crate) fn current(&self) -> (usize, MutexGuard<'_, T>) {
+        let number = thread_index::current() & (self.shards.len() - 1);
+        (number, lock(&self.shards[number].0))
     }
 
-    /// The part that [`mine`](Self::mine) said is there.
+    /// Locks the shard of that number, as [`current`](Self::current) returned it.
     #[inline]
-    pub(crate) fn at(&self, shard: usize) -> MutexGuard<'_, T> {
-        self.shards[shard].lock()
+    pub(crate) fn get(&self, number: usize) -> MutexGuard<'_, T> {
+        lock(&self.shards[number].0)
     }
 
-    /// One part after the other; what is done to one blocks no other.
-    pub(crate) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
-        self.shards.iter().map(Padded::lock)
+    /// Locks one shard after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+        self.shards.iter().map(|shard| lock(&shard.0))
     }
 }
 
 impl<T: Default> Default for Sharded<T> {
     fn default() -> Self {
-        let shards = (0..thread::shards()).map(|_| Padded::default());
+        let shards = (0..thread_index::shards()).map(|_| Padded::default());
         Self {
             shards: shards.collect(),
         }

@@ -1,15 +1,38 @@
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, Pending, pending};
 use std::time::Duration;
 
-use super::defaults::{DefaultForce, DefaultOn};
-use super::plan::Plan;
-use super::run::Run;
-use super::trigger::Signal;
+use super::signal::Signal;
+#[cfg(feature = "signal")]
+use super::signal::{ForceSignal, ShutdownSignal, shutdown};
 use crate::drain::Drain;
 
-/// The whole way out of a process that serves: from the signal, by way of the lame duck and the
-/// drain, to the last connection closed.
+/// Runs a server and shuts it down gracefully: signal, lame duck, close, drain.
+///
+/// # Sequence
+///
+/// 1. **Serving**, until the trigger fires: the future passed to [`new`](Self::new), or a signal with
+///    [`on_signal`](Self::on_signal).
+/// 2. **Lame duck**, on [`Signal::Terminate`], for at most [`lame_duck`](Self::lame_duck). Readiness fails
+///    and all requests are served, so that a load balancer stops sending requests before any is refused.
+///    [`min_failed_probes`](Self::min_failed_probes) and [`quiet_period`](Self::quiet_period) end it early.
+/// 3. **Closing**, for at most [`closing`](Self::closing), and only until the server has ended. The server
+///    closes its port and its connections. Clients on HTTP/2 learn of it one round trip later; what they
+///    send until then is served.
+/// 4. **Draining**, until nothing is in flight and the server has ended. New requests are refused.
+///    [`timeout`](Self::timeout) bounds closing and draining together.
+/// 5. At the deadline the requests that a layer [tracks](crate::DrainLayer::track_requests) are
+///    [cancelled](Drain::cancel), and one more second is left for the answers. Without requests to wait for
+///    it is 100 ms at most.
+///
+/// If something else closes the drain, or the server ends by itself, the shutdown starts there. A shutdown
+/// that has started cannot be taken back: [`Drain::resume`] returns false. A lame duck that began before it
+/// counts.
+///
+/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second. Whatever stops the process
+/// (`terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd) has to allow more than that.
+///
+/// # Examples
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -18,6 +41,7 @@ use crate::drain::Drain;
 /// use tokio::net::TcpListener;
 /// use tower_drain::{Drain, Shutdown};
 ///
+/// # #[cfg(feature = "signal")]
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let drain = Drain::new();
@@ -25,172 +49,167 @@ use crate::drain::Drain;
 ///     .route("/", get(|| async { "hello" }))
 ///     .layer(drain.layer())
 ///     .route_service("/readyz", drain.readiness());
+/// let shutdown = Shutdown::on_signal(&drain)
+///     .lame_duck(Duration::from_secs(10)) //      at most: it ends once
+///     .min_failed_probes(3) //                    the load balancer has seen three 503s
+///     .quiet_period(Duration::from_secs(1)) //    and no request has arrived for a second
+///     .timeout(Duration::from_secs(15));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
-/// let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-///
-/// # #[cfg(feature = "signal")]
-/// let report = Shutdown::new(&drain)
-///     .lame_duck(Duration::from_secs(10)) // at most: it ends once
-///     .probes(3) //                          the balancer has seen so many 503,
-///     .quiet(Duration::from_secs(1)) //      and nobody has come for so long
-///     .timeout(Duration::from_secs(15))
-///     .run(server)
+/// let report = shutdown
+///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
 ///     .await?;
 /// # Ok(())
 /// # }
+/// # #[cfg(not(feature = "signal"))]
+/// # fn main() {}
 /// ```
-///
-/// # What happens when
-///
-/// 1. The server serves, until what is [`on`](Self::on) starts the shutdown: by default, with the
-///    feature `signal`, SIGTERM or SIGINT.
-/// 2. On [`Signal::Terminate`] the drain becomes a [lame duck](Drain::lame_duck) for as long as
-///    [`lame_duck`](Self::lame_duck) says: readiness fails, and requests are served, so that a
-///    balancer can take notice before anyone is refused. [`probes`](Self::probes) and
-///    [`quiet`](Self::quiet) end it early. On [`Signal::Interrupt`] there is none.
-/// 3. The drain is [started](Drain::start), by which the server closes its port (it has
-///    [`Drain::draining`]). Within the [`timeout`](Self::timeout) first the requests in flight end, and
-///    then the server flushes and closes its connections.
-/// 4. If the time is up before that, the requests that a layer
-///    [tracks](crate::DrainLayer::track_requests) are [cancelled](Drain::cancel), and the server has one
-///    second more to tell their clients and to close. By that even a server ends that has an endless
-///    stream open.
-/// 5. [`run`](Self::run) gives the [`Report`](crate::Report), or says what was late.
-///
-/// If anything else starts the drain, or the server ends by itself, the shutdown goes on from there.
-/// From step 2 on, what is to [`force`](Self::force) it ends every wait: by default the next signal.
-/// Requests are cancelled then, too.
-///
-/// The longest it takes is `lame_duck` plus `timeout`, and with tracked requests that one second. Whoever
-/// stops the process (Kubernetes' `terminationGracePeriodSeconds`, systemd's `TimeoutStopSec`) has to
-/// grant it more than that.
-#[must_use = "a shutdown does nothing unless run"]
-pub struct Shutdown<O = DefaultOn, F = DefaultForce> {
-    drain: Drain,
-    on: O,
-    force: F,
-    plan: Plan,
+#[must_use = "a shutdown does nothing unless it is run"]
+pub struct Shutdown<O, F = Pending<()>> {
+    pub(super) drain: Drain,
+    pub(super) on: O,
+    pub(super) force: F,
+    pub(super) config: Config,
 }
 
-impl Shutdown {
-    /// A shutdown of what counts into `drain`, with the defaults.
-    pub fn new(drain: &Drain) -> Self {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Config {
+    pub(super) lame_duck: Duration,
+    pub(super) quiet_period: Option<Duration>,
+    pub(super) min_failed_probes: Option<u32>,
+    pub(super) closing: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lame_duck: Duration::ZERO,
+            quiet_period: None,
+            min_failed_probes: None,
+            closing: Duration::from_secs(1),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl<O> Shutdown<O>
+where
+    O: Future<Output: Into<Signal>>,
+{
+    /// Creates a shutdown of the server whose requests `drain` counts. It starts when `on` resolves.
+    ///
+    /// `on` returns a [`Signal`], or `()` for [`Signal::Terminate`]: the `cancelled()` of a token will do,
+    /// or an existing `shutdown_signal()`. Nothing forces the shutdown unless [`force_on`](Self::force_on) is
+    /// set.
+    pub fn new(drain: &Drain, on: O) -> Self {
         Self {
             drain: drain.clone(),
-            on: DefaultOn::new(),
-            force: DefaultForce::new(),
-            plan: Plan::default(),
+            on,
+            force: pending(),
+            config: Config::default(),
+        }
+    }
+}
+
+#[cfg(feature = "signal")]
+impl Shutdown<ShutdownSignal, ForceSignal> {
+    /// Creates a shutdown that starts on SIGINT or SIGTERM, or on Ctrl-C on Windows.
+    ///
+    /// A later SIGINT forces it, unless it arrives within 100 ms of the first signal. SIGTERM never does,
+    /// because supervisors and process groups send it twice.
+    ///
+    /// It listens from this call on: a signal during start-up takes effect when [`run`](Self::run) begins,
+    /// also in a container where the process has PID 1. So call this first.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is called outside a tokio runtime with I/O enabled.
+    pub fn on_signal(drain: &Drain) -> Self {
+        Self {
+            drain: drain.clone(),
+            on: shutdown(),
+            force: ForceSignal::new(),
+            config: Config::default(),
         }
     }
 }
 
 impl<O, F> Shutdown<O, F> {
-    /// What starts it. The default, with the feature `signal`, is the first SIGINT or SIGTERM
-    /// (`signal::shutdown()`). Without that feature there is no default, and a shutdown without this
-    /// does not compile when it is [`run`](Self::run).
-    pub fn on<N>(self, on: N) -> Shutdown<N, F>
-    where
-        N: Future<Output = Signal>,
-    {
-        Shutdown {
-            drain: self.drain,
-            on,
-            force: self.force,
-            plan: self.plan,
-        }
-    }
-
-    /// What ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced);
-    /// which signal it is makes no difference. Only if there are tracked requests to cancel does it
-    /// leave them their second. It is first polled when the shutdown starts, before anyone can see that.
+    /// Sets what ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced).
     ///
-    /// The default, with the feature `signal`, is the next signal; without it, nothing. To have
-    /// nothing, give it [`std::future::pending()`].
-    pub fn force<N>(self, force: N) -> Shutdown<O, N>
+    /// It takes effect once the shutdown has started, and is first polled then. Its output is ignored.
+    /// Tracked requests are cancelled as at the deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tokio::sync::oneshot;
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// let drain = Drain::new();
+    /// let (_stop, stopped) = oneshot::channel::<()>();
+    /// let (_kill, killed) = oneshot::channel::<()>();
+    /// let stopped = async { drop(stopped.await) };
+    /// let shutdown = Shutdown::new(&drain, stopped).force_on(killed);
+    /// # let _ = shutdown;
+    /// ```
+    pub fn force_on<N>(self, force: N) -> Shutdown<O, N>
     where
-        N: Future<Output = Signal>,
+        N: Future,
     {
         Shutdown {
             drain: self.drain,
             on: self.on,
             force,
-            plan: self.plan,
+            config: self.config,
         }
     }
 
-    /// The longest lame duck. It should be longer than a balancer takes to notice: its interval
-    /// between probes, times the failures that it wants to see. The default is zero: no lame duck.
+    /// Sets the maximum duration of the lame duck. The default is zero: no lame duck.
     ///
-    /// It is skipped on [`Signal::Interrupt`]: nobody waits at a terminal.
+    /// It should be longer than the load balancer takes to notice: the interval of its probes, times the
+    /// number of failures that it wants to see. It counts from the beginning of the lame duck, also if that
+    /// was before the signal. It is skipped on [`Signal::Interrupt`].
     pub fn lame_duck(mut self, longest: Duration) -> Self {
-        self.plan.lame_duck = longest;
+        self.config.lame_duck = longest;
         self
     }
 
-    /// Leaves the lame duck early, once this long has passed with no new request. Requests that the
-    /// layer exempts do not count, nor does [`Drain::try_enter`].
+    /// Ends the lame duck early, once this long has passed without a new request.
     ///
-    /// With [`probes`](Self::probes) too, both have to come true. Behind a balancer use both: where
-    /// requests are rare, a quiet second says nothing.
-    pub fn quiet(mut self, quiet: Duration) -> Self {
-        self.plan.quiet = Some(quiet);
+    /// Exempt requests and [`Drain::try_acquire`] do not count. With
+    /// [`min_failed_probes`](Self::min_failed_probes), both conditions have to hold. Behind a load balancer use
+    /// both: where requests are rare, a quiet second means nothing.
+    pub fn quiet_period(mut self, quiet: Duration) -> Self {
+        self.config.quiet_period = Some(quiet);
         self
     }
 
-    /// Leaves the lame duck early, but not before [`readiness`](Drain::readiness) has answered 503
-    /// this often: by then the balancer has noticed. Several balancers, or a kubelet and a balancer,
-    /// add up; so does a curious colleague.
+    /// Ends the lame duck early, but not before readiness has failed this often.
     ///
-    /// Alone it leaves upon the last of them. That request of a balancer's which is just under way is
-    /// then refused; add [`quiet`](Self::quiet) for it.
-    pub fn probes(mut self, times: u32) -> Self {
-        self.plan.probes = Some(times);
+    /// [`Drain::readiness`] counts its 503s, and [`Drain::record_failed_probe`] counts others. The probes of
+    /// all load balancers, kubelets and people add up.
+    pub fn min_failed_probes(mut self, probes: u32) -> Self {
+        self.config.min_failed_probes = Some(probes);
         self
     }
 
-    /// How long draining may take: for the requests in flight, and for the server to flush and close
-    /// after them. The lame duck comes before and is not in it, and the second for those that were
-    /// cancelled comes after. The default is 30 s; one too long for the clock (such as
-    /// `Duration::MAX`) means no deadline.
+    /// Sets the maximum duration of closing, in which the server leaves and requests are still served. The
+    /// default is 1 s.
+    ///
+    /// It should be longer than a round trip to the most distant client. Closing ends as soon as the server
+    /// has ended. With zero, requests that cross the server's goodbye are refused.
+    pub fn closing(mut self, longest: Duration) -> Self {
+        self.config.closing = longest;
+        self
+    }
+
+    /// Sets the timeout for closing and draining together. The default is 30 s.
+    ///
+    /// A timeout that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.plan.timeout = timeout;
+        self.config.timeout = timeout;
         self
-    }
-
-    /// Runs `server`, and shuts it down when it is time.
-    ///
-    /// The server is any future that ends gracefully once [`Drain::draining`] resolves:
-    /// `axum::serve(..).with_graceful_shutdown(drain.draining())`, tonic's
-    /// `serve_with_shutdown(address, drain.draining())`, or an accept loop of your own that ends with
-    /// hyper-util's `GracefulShutdown`; see the examples. One that does not know of the drain never
-    /// ends, and is late in the end.
-    ///
-    /// A server that ends by itself starts the drain: what is still in flight (work that holds a
-    /// [`Permit`](crate::Permit), connections that the server has given away) is waited for, with the
-    /// same timeout.
-    ///
-    /// # Errors
-    ///
-    /// The future's output is an error if the time was up or somebody forced it, with requests in
-    /// flight or connections open; or if the server failed, which goes before the other two.
-    ///
-    /// # Panics
-    ///
-    /// This call never does. The future panics when polled outside a tokio runtime that has what it
-    /// needs: time, and for the feature `signal` I/O.
-    pub fn run<S, E>(self, server: S) -> Run<S::IntoFuture, E, O, F>
-    where
-        S: IntoFuture<Output = Result<(), E>>,
-        O: Future<Output = Signal>,
-        F: Future<Output = Signal>,
-    {
-        Run::new(
-            self.drain,
-            self.plan,
-            self.on,
-            self.force,
-            server.into_future(),
-        )
     }
 }
 
@@ -198,7 +217,7 @@ impl<O, F> fmt::Debug for Shutdown<O, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shutdown")
             .field("drain", &self.drain)
-            .field("plan", &self.plan)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

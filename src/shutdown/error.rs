@@ -1,40 +1,55 @@
 use std::error::Error;
 use std::fmt;
+use std::io;
 
-use crate::drain::TimedOut;
+use crate::drain::{BoxError, Unfinished};
 
-/// How a [`Shutdown`](crate::Shutdown) ended that did not end well. A process should then exit with
-/// a code other than zero.
+/// Error returned by [`Shutdown::run`](crate::Shutdown::run). The process should exit with a code other
+/// than zero.
+///
+/// `Display` writes one line:
+/// `drain timed out: 1 still in flight after 20.0s: GET /export (body, 64.1s)`.
 #[derive(Debug)]
-pub enum ShutdownError<E> {
-    /// The server failed, with an error of its own. The requests that it had in flight were waited
-    /// for all the same.
-    Server(E),
-    /// The time was up. [`TimedOut`] says what was late: requests, or the server.
-    TimedOut(TimedOut),
-    /// A second signal ended the wait. What was in flight by then is in the [`TimedOut`].
-    Forced(TimedOut),
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The server failed. What was in flight has been waited for.
+    Server(BoxError),
+    /// The timeout has passed with requests in flight, or with a server that had not ended.
+    TimedOut(Unfinished),
+    /// The shutdown was forced to stop.
+    Forced(Unfinished),
 }
 
-impl<E: fmt::Display> fmt::Display for ShutdownError<E> {
+impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => write!(f, "server failed: {error}"),
-            Self::TimedOut(timed_out) => timed_out.fmt(f),
-            Self::Forced(left) => {
-                write!(f, "forced to stop after {:.1?}: ", left.elapsed())?;
-                left.fmt_left(f)
-            }
+            Self::TimedOut(unfinished) => write!(f, "drain timed out: {unfinished}"),
+            Self::Forced(unfinished) => write!(f, "forced to stop: {unfinished}"),
         }
     }
 }
 
-impl<E: Error> Error for ShutdownError<E> {
+impl Error for ShutdownError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // Not the error itself, whose words are in this one's already.
+            // Not the error itself, because its words are in this one's.
             Self::Server(error) => error.source(),
             Self::TimedOut(_) | Self::Forced(_) => None,
+        }
+    }
+}
+
+/// Returns the I/O error of a server that failed with one. Wraps any other error.
+impl From<ShutdownError> for io::Error {
+    fn from(error: ShutdownError) -> Self {
+        match error {
+            ShutdownError::Server(inner) => match inner.downcast::<Self>() {
+                Ok(inner) => *inner,
+                Err(inner) => Self::other(ShutdownError::Server(inner)),
+            },
+            ShutdownError::TimedOut(_) => Self::new(io::ErrorKind::TimedOut, error),
+            ShutdownError::Forced(_) => Self::other(error),
         }
     }
 }

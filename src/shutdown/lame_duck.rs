@@ -1,45 +1,46 @@
-use std::future::{Future, pending};
+//! When a lame duck is over.
+
+use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use super::plan::Plan;
-use crate::drain::Drain;
+use super::builder::Config;
+use super::run::{first, reached};
+use crate::drain::{Drain, Phase};
 
-/// Waits until the lame duck may end: when it has taken its longest, or early if the plan says by
-/// what and all of that is so.
-pub(super) async fn lame_duck(drain: Drain, plan: Plan, longest: Option<Instant>) {
+/// Waits until the lame duck has lasted for its maximum, or early, if `config` says what ends it.
+///
+/// The maximum counts from the beginning of the lame duck, which may have been before the signal.
+pub(super) async fn over(drain: &Drain, config: &Config) {
+    let since = drain.lame_duck_since();
+    let longest = since.and_then(|since| since.checked_add(config.lame_duck));
+    drain.set_deadline(Phase::LameDuck, longest);
     let early = async {
-        if plan.probes.is_none() && plan.quiet.is_none() {
+        if config.min_failed_probes.is_none() && config.quiet_period.is_none() {
             pending().await
         }
-        if let Some(probes) = plan.probes {
-            probed(&drain, probes).await;
+        if let Some(probes) = config.min_failed_probes {
+            // Never an error: the drain, which owns the sender, outlives this.
+            let _ = drain
+                .failed_probes()
+                .wait_for(|failed| *failed >= probes)
+                .await;
         }
-        if let Some(quiet) = plan.quiet {
-            quiet_for(&drain, quiet).await;
+        if let Some(quiet) = config.quiet_period {
+            quiet_for(drain, quiet).await;
         }
     };
-    match longest {
-        // An error is the longest.
-        Some(longest) => drop(timeout_at(longest, early).await),
-        None => early.await,
-    }
+    first(reached(longest), early).await;
 }
 
-/// Waits until readiness has failed that often.
-fn probed(drain: &Drain, times: u32) -> impl Future<Output = ()> + Send + use<> {
-    let mut probes = drain.probes();
-    async move {
-        // Never an error: that is a drain without handles, and the caller has one.
-        let _ = probes.wait_for(|probes| *probes >= times).await;
-    }
-}
-
-/// Waits until no request has come for so long.
+/// Waits until no request has arrived for that long.
 async fn quiet_for(drain: &Drain, quiet: Duration) {
-    // Without notice, or with a time that no clock can tell, it is never quiet.
-    while let Some(until) = drain.quiet_since().and_then(|it| it.checked_add(quiet)) {
+    // A time that the clock cannot express is never quiet.
+    while let Some(until) = drain
+        .quiet_since()
+        .and_then(|since| since.checked_add(quiet))
+    {
         if until <= Instant::now() {
             return;
         }

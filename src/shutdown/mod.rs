@@ -1,19 +1,19 @@
-//! Floor 3, beside the middleware: the sequence that a process goes through when it has to stop.
-//! Drives a drain and a server; knows no HTTP.
+//! The sequence of a process that has to stop: signal, lame duck, close, drain. Drives a drain and a
+//! server. Knows no HTTP.
 
 mod builder;
-mod defaults;
 mod error;
-mod events;
 mod lame_duck;
-mod plan;
+mod log;
+mod report;
 mod run;
-#[cfg(feature = "signal")]
-pub mod signal;
-mod trigger;
+mod server;
+mod signal;
 
 pub use self::builder::Shutdown;
-pub use self::defaults::{DefaultForce, DefaultOn};
 pub use self::error::ShutdownError;
-pub use self::run::Run;
-pub use self::trigger::Signal;
+pub use self::report::ShutdownReport;
+pub use self::server::ServerOutput;
+pub use self::signal::Signal;
+#[cfg(feature = "signal")]
+pub use self::signal::{ForceSignal, ShutdownSignal, shutdown};

@@ -1,349 +1,263 @@
-use std::fmt;
-use std::future::Future;
-use std::mem;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+//! The sequence.
+
+use std::future::{Future, IntoFuture, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::builder::Shutdown;
 use super::error::ShutdownError;
-use super::events;
-use super::lame_duck::lame_duck;
-use super::plan::Plan;
-use super::trigger::Signal;
-use crate::drain::{Drain, Phase, Reached, Report, TimedOut};
+use super::report::ShutdownReport;
+use super::server::{Server, ServerEnd, ServerOutput};
+use super::signal::Signal;
+use super::{lame_duck, log};
+use crate::drain::{Phase, Reached, Unfinished};
 
-pin_project! {
-    /// The future of [`Shutdown::run`](crate::Shutdown::run): a server, and its way out.
+/// How long cancelled requests have to be answered, and connections to close after that.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// How long responses that ended at the deadline have to reach the network.
+const FLUSH_GRACE: Duration = Duration::from_millis(100);
+
+/// Why a sequence did not come to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    TimedOut,
+    Forced,
+}
+
+impl<O, F> Shutdown<O, F> {
+    /// Runs a server and shuts it down gracefully.
+    ///
+    /// `server` gets the future that tells it to close, which resolves in [`Phase::Closing`], and returns
+    /// the server: `axum::serve(..).with_graceful_shutdown(closing)`, tonic's
+    /// `serve_with_shutdown(address, closing)`, or an accept loop of your own. Its output is `Result<(), E>`
+    /// or `()`. A server that ignores `closing` never ends, and is reported as
+    /// [`TimedOut`](ShutdownError::TimedOut) with nothing in flight.
+    ///
+    /// A server that ends by itself starts the shutdown. What is still in flight (work that holds a
+    /// [`Permit`](crate::Permit), or connections that the server has given away) is waited for, with the
+    /// same timeout. If another handle closes the drain, the shutdown goes on from there.
+    ///
+    /// `#[tokio::main]` waits without a limit for blocking tasks after `main` has returned. To bound the end
+    /// of the process too, call [`std::process::exit`].
+    ///
+    /// # Errors
+    ///
+    /// - [`ShutdownError::Server`] if the server failed. What was in flight has been waited for. This takes
+    ///   precedence over the other two.
+    /// - [`ShutdownError::TimedOut`] if requests were in flight, or the server had not ended, at the
+    ///   deadline.
+    /// - [`ShutdownError::Forced`] if what [`force_on`](Self::force_on) was given, or a later SIGINT, ended
+    ///   the wait.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled outside a tokio runtime with its timer enabled.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time, and the server is dropped with it. A lame duck or a drain that has
-    /// begun goes on. Polled after it is done, it stays pending.
-    #[must_use = "nothing is served unless this is awaited"]
-    #[project = Project]
-    pub struct Run<S, E, O, F> {
-        #[pin]
-        server: Option<S>,
-        // How the server ended.
-        ended: Option<Result<(), E>>,
-        #[pin]
-        on: O,
-        #[pin]
-        force: F,
-        // Has resolved, and is not to be polled again.
-        forced: bool,
-        drain: Drain,
-        // The start of the drain, and from then on its end.
-        #[pin]
-        reached: Reached,
-        plan: Plan,
-        stage: Stage,
-        // What a stage waits for besides.
-        #[pin]
-        timer: Option<Sleep>,
-    }
-}
-
-/// Each has a method of its name below.
-enum Stage {
-    Serving,
-    LameDuck(LameDuck),
-    Draining(Draining),
-    /// Late already, and those that have been cancelled are being told.
-    Parting(Late, Instant),
-    Over(Result<Report, Late>),
-    /// And that has been said.
-    Done,
-}
-
-struct LameDuck {
-    since: Instant,
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-/// Two things have to end: the requests, which make the report, and the server.
-struct Draining {
-    since: Instant,
-    deadline: Option<Instant>,
-    progress: Option<Instant>,
-    requests: Option<Report>,
-    server: Option<Duration>,
-}
-
-struct Late {
-    left: TimedOut,
-    forced: bool,
-}
-
-enum Step {
-    /// Go on with this.
-    Next(Stage),
-    /// It is still this, whose waits will wake the task.
-    Wait(Stage),
-}
-
-/// How long the server has, once the requests that were left have been cancelled, to put the answers on
-/// the wire and to close.
-const PARTING: Duration = Duration::from_secs(1);
-
-// === impl Run ===
-
-impl<S, E, O, F> Run<S, E, O, F> {
-    pub(super) fn new(drain: Drain, plan: Plan, on: O, force: F, server: S) -> Self {
-        Self {
-            server: Some(server),
-            ended: None,
+    /// Dropping the future drops the server. The phase stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// # async fn example(listener: tokio::net::TcpListener, app: axum::Router) {
+    /// let drain = Drain::new();
+    /// let stop = async { /* a token, a channel, an API call */ };
+    /// let outcome = Shutdown::new(&drain, stop)
+    ///     .lame_duck(Duration::from_secs(10))
+    ///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+    ///     .await;
+    /// let code = match outcome {
+    ///     Ok(report) => {
+    ///         println!("{} were in flight", report.in_flight_at_close());
+    ///         0
+    ///     }
+    ///     Err(error) => {
+    ///         eprintln!("{error}");
+    ///         1
+    ///     }
+    /// };
+    /// std::process::exit(code);
+    /// # }
+    /// ```
+    pub async fn run<S>(
+        self,
+        server: impl FnOnce(Reached) -> S,
+    ) -> Result<ShutdownReport, ShutdownError>
+    where
+        O: Future<Output: Into<Signal>>,
+        F: Future,
+        S: IntoFuture<Output: ServerOutput>,
+    {
+        let Self {
+            drain,
             on,
             force,
-            forced: false,
-            reached: drain.draining(),
-            drain,
-            plan,
-            stage: Stage::Serving,
-            timer: None,
-        }
-    }
-}
+            config,
+        } = self;
+        let mut force = pin!(force);
+        let ended = ServerEnd::default();
+        let mut server = pin!(Server::new(server(drain.closing()).into_future(), &ended));
+        let closed_or_ended = || first(drain.closing(), ended.reached());
 
-impl<S, E, O, F> Future for Run<S, E, O, F>
-where
-    S: Future<Output = Result<(), E>>,
-    O: Future<Output = Signal>,
-    F: Future<Output = Signal>,
-{
-    type Output = Result<Report, ShutdownError<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let step = match mem::replace(this.stage, Stage::Done) {
-                Stage::Serving => this.serving(cx),
-                Stage::LameDuck(lame_duck) => this.lame_duck(lame_duck, cx),
-                Stage::Draining(draining) => this.draining(draining, cx),
-                Stage::Parting(late, until) => this.parting(late, until, cx),
-                Stage::Over(outcome) => return Poll::Ready(this.over(outcome)),
-                Stage::Done => return Poll::Pending,
-            };
-            match step {
-                Step::Next(stage) => {
-                    this.timer.set(None);
-                    *this.stage = stage;
-                }
-                Step::Wait(stage) => {
-                    *this.stage = stage;
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-}
-
-impl<S, E, O, F> Project<'_, S, E, O, F>
-where
-    S: Future<Output = Result<(), E>>,
-    O: Future<Output = Signal>,
-    F: Future<Output = Signal>,
-{
-    fn serving(&mut self, cx: &mut Context<'_>) -> Step {
-        // Before the server, so that whoever is to start the shutdown is listened to when the first
-        // request comes in.
-        let signal = self.on.as_mut().poll(cx);
-        let closing = self.is_closing(cx);
-        if signal.is_pending() && !closing {
-            return Step::Wait(Stage::Serving);
-        }
-        // Before anyone can see that it has started: whoever does may force it, and be heard.
-        self.poll_force(cx);
-        if let Poll::Ready(signal) = signal {
-            events::signalled(signal);
-            if signal == Signal::Terminate && !closing && !self.plan.lame_duck.is_zero() {
-                return self.announce();
-            }
-        }
-        self.start()
-    }
-
-    fn announce(&mut self) -> Step {
-        self.drain.lame_duck();
-        let since = Instant::now();
-        let longest = since.checked_add(self.plan.lame_duck);
-        self.drain.set_end(Phase::LameDuck, longest);
-        let over = Box::pin(lame_duck(self.drain.clone(), *self.plan, longest));
-        Step::Next(Stage::LameDuck(LameDuck { since, over }))
-    }
-
-    fn lame_duck(&mut self, mut lame_duck: LameDuck, cx: &mut Context<'_>) -> Step {
-        let closing = self.is_closing(cx);
-        if self.poll_force(cx) {
-            self.close();
-            return self.give_up(lame_duck.since, true);
-        }
-        if closing || lame_duck.over.as_mut().poll(cx).is_ready() {
-            return self.start();
-        }
-        Step::Wait(Stage::LameDuck(lame_duck))
-    }
-
-    fn draining(&mut self, mut draining: Draining, cx: &mut Context<'_>) -> Step {
-        self.poll_server(cx);
-        if self.reached.as_mut().poll(cx).is_ready() {
-            draining.requests_left(self.drain);
-        }
-        if self.ended.is_some() {
-            draining.server_ended();
-        }
-        if let Some(report) = draining.report(self.drain) {
-            return Step::Next(Stage::Over(Ok(report)));
-        }
-        let forced = self.poll_force(cx);
-        // A timer resolves milliseconds; a time that is up is not to wait for one.
-        if forced || draining.is_late() {
-            return self.give_up(draining.since, forced);
-        }
-        if self.poll_timer(draining.next_alarm(), cx).is_ready() {
-            draining.tell_progress(self.drain);
-            return Step::Next(Stage::Draining(draining));
-        }
-        Step::Wait(Stage::Draining(draining))
-    }
-
-    fn parting(&mut self, late: Late, until: Instant, cx: &mut Context<'_>) -> Step {
-        self.poll_server(cx);
-        let ended = self.ended.is_some() && self.reached.as_mut().poll(cx).is_ready();
-        // Once forced there is nothing more to force.
-        let forced = !late.forced && self.poll_force(cx);
-        if ended || forced || self.poll_timer(Some(until), cx).is_ready() {
-            return Step::Next(Stage::Over(Err(late)));
-        }
-        Step::Wait(Stage::Parting(late, until))
-    }
-
-    fn over(&mut self, outcome: Result<Report, Late>) -> Result<Report, ShutdownError<E>> {
-        let outcome = match (self.ended.take(), outcome) {
-            (Some(Err(error)), _) => Err(ShutdownError::Server(error)),
-            (_, Ok(report)) => Ok(report),
-            (_, Err(late)) if late.forced => Err(ShutdownError::Forced(late.left)),
-            (_, Err(late)) => Err(ShutdownError::TimedOut(late.left)),
+        // Serving, until the trigger fires, something else closes the drain, or the server ends.
+        let signal = server
+            .as_mut()
+            .serve_until(first(async { Some(on.await.into()) }, async {
+                closed_or_ended().await;
+                None
+            }))
+            .await;
+        drain.commit();
+        log::started(signal);
+        let mut report = ShutdownReport {
+            signal,
+            ..ShutdownReport::default()
         };
-        events::over(&outcome);
+        let mut since = Instant::now();
+
+        let finished = async {
+            // Before anything can be seen of the shutdown: a reaction to it may be to force it.
+            if is_ready(force.as_mut()).await {
+                return Err(Expired::Forced);
+            }
+
+            // Lame duck, until its maximum has passed, or early if the load balancer has noticed.
+            let skipped = signal != Some(Signal::Terminate) || config.lame_duck.is_zero();
+            if !skipped && ended.get().is_none() {
+                drain.lame_duck();
+                let over = lame_duck::over(&drain, &config);
+                let condition = first(over, closed_or_ended());
+                until(server.as_mut(), force.as_mut(), condition).await?;
+            }
+
+            // Closing, until the server has ended, or its maximum has passed.
+            drain.close();
+            report.lame_duck = since.elapsed();
+            since = Instant::now();
+            report.in_flight_at_close = drain.in_flight();
+            let deadline = since.checked_add(config.timeout);
+            let closing = earlier(deadline, since.checked_add(config.closing));
+            drain.set_deadline(Phase::Closing, closing);
+            let condition = first(reached(closing), first(drain.draining(), ended.reached()));
+            let progress = log::progress(&drain, since, deadline);
+            until(server.as_mut(), force.as_mut(), first(condition, progress)).await?;
+
+            // Draining, until nothing is in flight and the server has ended.
+            drain.start_draining();
+            drain.set_deadline(Phase::Draining, deadline);
+            let condition = async {
+                drain.drained().await;
+                report.requests = since.elapsed();
+                ended.reached().await;
+                Ok(())
+            };
+            let timeout = async {
+                reached(deadline).await;
+                Err(Expired::TimedOut)
+            };
+            let progress = log::progress(&drain, since, deadline);
+            let condition = first(first(condition, timeout), progress);
+            until(server.as_mut(), force.as_mut(), condition).await?
+        }
+        .await;
+
+        let outcome = match finished {
+            Ok(()) => {
+                report.refused = drain.refused();
+                report.server = ended.get().map(|at| at.saturating_duration_since(since));
+                Ok(report)
+            }
+            Err(expired) => {
+                // Late or forced: cancel what can be cancelled, and leave a moment for the answers.
+                drain.close();
+                drain.start_draining();
+                let unfinished = Unfinished::new(&drain, since);
+                log::expired(expired, &unfinished);
+                let had_ended = ended.get().is_some();
+                let cancelled = drain.cancel();
+                let grace = match unfinished.in_flight() {
+                    0 => FLUSH_GRACE,
+                    counted if cancelled > 0 || drain.in_flight() < counted => CANCEL_GRACE,
+                    _ => Duration::ZERO,
+                };
+                let answered = async {
+                    if had_ended {
+                        drain.drained().await;
+                    } else {
+                        ended.reached().await;
+                    }
+                };
+                let condition = first(reached(Instant::now().checked_add(grace)), answered);
+                match expired {
+                    Expired::TimedOut => {
+                        // Forcing it now cuts the grace short.
+                        let _ = until(server.as_mut(), force, condition).await;
+                        Err(ShutdownError::TimedOut(unfinished))
+                    }
+                    Expired::Forced => {
+                        server.as_mut().serve_until(condition).await;
+                        Err(ShutdownError::Forced(unfinished))
+                    }
+                }
+            }
+        };
+        let outcome = server
+            .take_error()
+            .map_or(outcome, |error| Err(ShutdownError::Server(error)));
+        log::finished(&outcome);
         outcome
     }
+}
 
-    fn close(&mut self) {
-        self.drain.start();
-        self.reached.set(self.drain.drained());
-    }
+/// Runs the server until `condition` resolves, or until it is forced to stop.
+async fn until<S, T>(
+    server: Pin<&mut Server<'_, S>>,
+    force: Pin<&mut impl Future>,
+    condition: impl Future<Output = T>,
+) -> Result<T, Expired>
+where
+    S: Future<Output: ServerOutput>,
+{
+    let forced = async {
+        force.await;
+        Err(Expired::Forced)
+    };
+    first(forced, async { Ok(server.serve_until(condition).await) }).await
+}
 
-    fn start(&mut self) -> Step {
-        self.close();
-        let draining = Draining::new(self.plan.timeout);
-        self.drain.set_end(Phase::Draining, draining.deadline);
-        Step::Next(Stage::Draining(draining))
-    }
+/// Waits for the first of two futures. Polls `a` first.
+pub(super) async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    poll_fn(|cx| match a.as_mut().poll(cx) {
+        Poll::Pending => b.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await
+}
 
-    /// Cancels what can be, and leaves a moment for it.
-    fn give_up(&mut self, since: Instant, forced: bool) -> Step {
-        // Before, so that they are counted and named as they were.
-        let left = TimedOut::of(self.drain, since);
-        events::late(&left, forced);
-        let late = Late { left, forced };
-        Step::Next(match self.drain.cancel() {
-            0 => Stage::Over(Err(late)),
-            _ => Stage::Parting(late, Instant::now() + PARTING),
-        })
-    }
+/// Polls a future once.
+async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+}
 
-    /// Polls the server, which is what serves the requests, so in every stage.
-    fn poll_server(&mut self, cx: &mut Context<'_>) {
-        if let Some(server) = self.server.as_mut().as_pin_mut() {
-            if let Poll::Ready(ended) = server.poll(cx) {
-                self.server.set(None);
-                *self.ended = Some(ended);
-            }
-        }
-    }
-
-    /// Whether the drain has to start, or has: the server has ended, or another handle started it.
-    fn is_closing(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_server(cx);
-        self.ended.is_some() || self.reached.as_mut().poll(cx).is_ready()
-    }
-
-    fn poll_force(&mut self, cx: &mut Context<'_>) -> bool {
-        *self.forced = *self.forced || self.force.as_mut().poll(cx).is_ready();
-        *self.forced
-    }
-
-    fn poll_timer(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = at else {
-            return Poll::Pending;
-        };
-        if self.timer.is_none() {
-            self.timer.set(Some(sleep_until(at)));
-        }
-        if let Some(timer) = self.timer.as_mut().as_pin_mut() {
-            ready!(timer.poll(cx));
-        }
-        self.timer.set(None);
-        Poll::Ready(())
+/// Waits until `at`; `None` is never.
+pub(super) async fn reached(at: Option<Instant>) {
+    match at {
+        // Timers have a resolution of a millisecond. A time that has passed needs none.
+        Some(at) if at <= Instant::now() => {}
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 
-// === impl Draining ===
-
-impl Draining {
-    fn new(timeout: Duration) -> Self {
-        let since = Instant::now();
-        Self {
-            since,
-            deadline: since.checked_add(timeout),
-            progress: events::PROGRESS.map(|every| since + every),
-            requests: None,
-            server: None,
-        }
-    }
-
-    fn requests_left(&mut self, drain: &Drain) {
-        self.requests
-            .get_or_insert_with(|| Report::of(drain, self.since));
-    }
-
-    fn server_ended(&mut self) {
-        self.server.get_or_insert_with(|| self.since.elapsed());
-    }
-
-    /// Once both have ended.
-    fn report(&mut self, drain: &Drain) -> Option<Report> {
-        let server = self.server?;
-        Some(self.requests.take()?.with_server(drain, server))
-    }
-
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|at| at <= Instant::now())
-    }
-
-    /// The deadline, or the time to tell how it comes along.
-    fn next_alarm(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.progress).min()
-    }
-
-    fn tell_progress(&mut self, drain: &Drain) {
-        let now = Instant::now();
-        if self.progress.is_some_and(|at| at <= now) {
-            events::progress(drain, self.since, self.deadline);
-            self.progress = events::PROGRESS.map(|every| now + every);
-        }
-    }
-}
-
-impl<S, E, O, F> fmt::Debug for Run<S, E, O, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run")
-            .field("drain", &self.drain)
-            .field("plan", &self.plan)
-            .finish_non_exhaustive()
-    }
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }

@@ -1,4 +1,4 @@
-//! What the public types are, beyond what they do.
+//! Auto traits, sizes and `Debug` of the public types.
 
 use std::error::Error;
 use std::mem::size_of;
@@ -16,7 +16,7 @@ fn cloned<T: Clone>() {}
 fn error<T: Error + Send + Sync + 'static>() {}
 
 #[test]
-fn handles_and_futures_may_go_anywhere() {
+fn handles_and_futures_are_send_and_sync() {
     shared::<Drain>();
     shared::<DrainLayer>();
     shared::<DrainService<()>>();
@@ -24,13 +24,16 @@ fn handles_and_futures_may_go_anywhere() {
     shared::<Readiness>();
     shared::<Reached>();
     shared::<DrainWait>();
-    shared::<Report>();
+    shared::<DrainReport>();
     shared::<ResponseBody<()>>();
     shared::<InFlightRequest>();
-    shared::<Status>();
-    shared::<Shutdown>();
+    shared::<DrainStatus>();
+    shared::<Unfinished>();
+    shared::<ShutdownReport>();
+    shared::<Shutdown<()>>();
     shared::<signal::ShutdownSignal>();
-    sent::<Run<(), (), (), ()>>();
+    shared::<signal::ForceSignal>();
+    shared::<ReadinessBody>();
     sent::<ResponseFuture<(), ()>>();
     sent::<ReadinessFuture>();
 }
@@ -40,21 +43,26 @@ fn debug_says_what_it_is() {
     let drain = Drain::new();
     let response = tower::Service::call(&mut drain.layer().layer(Hello), get("/"));
     let body = ResponseBody::<Body>::default();
-    let run = Shutdown::new(&drain).on(std::future::pending());
+    let shutdown = Shutdown::new(&drain, std::future::pending::<()>());
     for (debug, name) in [
         (format!("{:?}", drain.reached(Phase::Drained)), "Reached"),
         (
             format!("{:?}", drain.drain_until(Instant::now())),
             "DrainWait",
         ),
-        (format!("{:?}", drain.try_enter()), "Err(Closed)"),
+        (
+            format!("{:?}", {
+                drain.start_draining();
+                drain.try_acquire()
+            }),
+            "Err(TryAcquireError)",
+        ),
         (format!("{:?}", drain.readiness()), "Readiness"),
         (format!("{:?}", drain.layer().layer(Hello)), "DrainService"),
         (format!("{:?}", drain.layer()), "DrainLayer"),
         (format!("{response:?}"), "ResponseFuture(\"called\")"),
         (format!("{body:?}"), "ResponseBody"),
-        (format!("{run:?}"), "Shutdown"),
-        (format!("{:?}", run.run(async { Ok::<_, ()>(()) })), "Run"),
+        (format!("{shutdown:?}"), "Shutdown"),
     ] {
         assert!(debug.starts_with(name), "{debug}");
     }
@@ -63,8 +71,8 @@ fn debug_says_what_it_is() {
 #[test]
 fn copies_and_clones() {
     copied::<Phase>();
-    copied::<Closed>();
-    copied::<Stage>();
+    copied::<TryAcquireError>();
+    copied::<RequestStage>();
     copied::<Signal>();
     copied::<Cancelled>();
     cloned::<Drain>();
@@ -76,30 +84,49 @@ fn copies_and_clones() {
 
 #[test]
 fn errors_are_errors() {
-    error::<Closed>();
-    error::<TimedOut>();
+    error::<TryAcquireError>();
+    error::<Unfinished>();
     error::<Cancelled>();
-    error::<ShutdownError<std::io::Error>>();
+    error::<ShutdownError>();
 }
 
 #[test]
-fn a_body_error_becomes_what_servers_want_whatever_the_inner_one_is() {
-    type Boxed = Box<dyn Error + Send + Sync>;
-    fn into<E: Into<Boxed>>() {}
-    into::<BodyError<std::io::Error>>();
-    into::<BodyError<std::convert::Infallible>>();
-    into::<BodyError<Boxed>>();
+fn running_a_shutdown_may_be_spawned() {
+    fn spawned<F: Future<Output = Result<ShutdownReport, ShutdownError>> + Send + 'static>(_: F) {}
+    let drain = Drain::new();
+    let shutdown = Shutdown::new(&drain, std::future::pending::<()>());
+    spawned(shutdown.run(|closing| async {
+        closing.await;
+        Ok::<_, std::io::Error>(())
+    }));
+}
+
+#[test]
+fn a_layer_can_be_named_with_function_pointers() {
+    type Exempting = DrainLayer<DefaultRefusal, fn(&http::Request<Body>) -> bool>;
+    let layer: Exempting = Drain::new().layer().exempt(|_| false);
+    let _: DrainService<Hello, DefaultRefusal, fn(&http::Request<Body>) -> bool> =
+        layer.layer(Hello);
+}
+
+#[test]
+fn a_service_gives_access_to_the_inner_one() {
+    let mut service = DrainService::new(String::from("inner"), &Drain::new());
+    service.get_mut().push('!');
+    assert_eq!(service.get_ref(), "inner!");
+    assert_eq!(service.into_inner(), "inner!");
 }
 
 #[test]
 fn phases_are_in_order() {
     assert!(Phase::Serving < Phase::LameDuck);
-    assert!(Phase::LameDuck < Phase::Draining);
+    assert!(Phase::LameDuck < Phase::Closing);
+    assert!(Phase::Closing < Phase::Draining);
     assert!(Phase::Draining < Phase::Drained);
 }
 
 #[test]
-fn a_permit_is_two_words() {
-    assert_eq!(size_of::<Permit>(), 2 * size_of::<usize>());
+fn a_permit_is_one_word() {
+    assert_eq!(size_of::<Permit>(), size_of::<usize>());
     assert_eq!(size_of::<Option<Permit>>(), size_of::<Permit>());
 }

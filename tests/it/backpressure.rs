@@ -33,7 +33,7 @@ async fn a_saturated_inner_service_does_not_delay_a_refusal() {
     let mut other = one.clone();
     assert!(poll_ready(&mut one).is_ready());
     assert!(poll_ready(&mut other).is_pending());
-    drain.start();
+    drain.start_draining();
     assert!(poll_ready(&mut other).is_ready());
     let refused = other.call(get("/")).await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -50,7 +50,7 @@ fn whoever_waits_for_a_saturated_inner_service_is_woken_by_the_closing() {
     assert_pending!(waiting.poll());
     drain.lame_duck();
     assert_pending!(waiting.poll());
-    drain.start();
+    drain.start_draining();
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
 }
@@ -80,7 +80,7 @@ async fn an_exempt_request_is_refused_rather_than_forced_on_a_saturated_inner_se
         .layer()
         .exempt(|_: &Request<Body>| true)
         .layer(Saturated);
-    drain.start();
+    drain.start_draining();
     assert!(poll_ready(&mut service).is_ready());
     let refused = service.call(get("/")).await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -111,7 +111,7 @@ async fn the_error_of_an_inner_service_passes_until_draining_makes_it_a_refusal(
         poll_ready(&mut service),
         Poll::Ready(Err("broken"))
     ));
-    drain.start();
+    drain.start_draining();
     assert!(matches!(poll_ready(&mut service), Poll::Ready(Ok(()))));
     let refused = service.call(get("/")).await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -1,4 +1,4 @@
-//! What the feature `tracing` tells, by a subscriber that keeps it.
+//! The events of the feature `tracing`, as a subscriber writes them.
 
 use std::future::{pending, ready};
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service};
-use tower_drain::{Drain, Shutdown, Signal};
+use tower_drain::{Drain, Reached, Shutdown, Signal};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 
@@ -33,7 +33,7 @@ impl Lines {
         (lines, tracing::subscriber::set_default(subscriber))
     }
 
-    /// Those that have come since the last call.
+    /// The lines since the last call.
     fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();
@@ -52,127 +52,165 @@ impl io::Write for Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_phase_is_told_once_and_progress_once_a_second() {
+async fn each_phase_is_logged_once_and_progress_once_a_second() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
-    let closing = drain.clone();
-    let server = async move {
-        closing.draining().await;
-        sleep(5 * SECOND).await;
+    let permit = drain.try_acquire().unwrap();
+    let server = async |closing: Reached| {
+        closing.await;
+        sleep(4 * SECOND + SECOND / 2).await;
         io::Result::Ok(())
     };
-    let shutdown = Shutdown::new(&drain)
-        .on(ready(Signal::Terminate))
-        .force(pending())
+    let shutdown = Shutdown::new(&drain, ready(Signal::Terminate))
         .lame_duck(SECOND)
+        .closing(SECOND + SECOND / 2)
         .timeout(9 * SECOND);
-    let run = tokio::spawn(shutdown.run(server));
-    // Whoever else waits adds nothing to it.
+    let run = tokio::spawn(async move { shutdown.run(server).await });
+    // Other waiters add nothing.
     let waits = [(); 3].map(|()| tokio::spawn(drain.drained()));
-    // Drained after 2.5 s of draining, of which the lame duck is none.
+    // Drained 2.5 s after the close, and 1 s after draining started.
     sleep(3 * SECOND + SECOND / 2).await;
-    drain.try_enter().unwrap_err();
+    drain.try_acquire().unwrap_err();
     drop(permit);
     run.await.unwrap().unwrap();
     for wait in waits {
         wait.await.unwrap();
     }
-    let told = lines.take();
-    let told: Vec<_> = told
+    let lines = lines.take();
+    let lines: Vec<_> = lines
         .iter()
         .map(|line| line.strip_prefix("INFO tower_drain: ").unwrap_or(line))
         .collect();
     assert_eq!(
-        told,
+        lines,
         [
-            "shutdown signal=Terminate",
-            "lame duck: not ready any more, still serving in_flight=1",
-            "draining: newcomers are refused in_flight=1",
-            "still draining in_flight=1 refused=0 elapsed=1s time_left=8s",
+            "shutdown started signal=Terminate",
+            "entering lame duck in_flight=1",
+            "closing in_flight=1",
+            "still closing in_flight=1 refused=0 elapsed=1s time_left=8s",
+            "draining in_flight=1",
             "still draining in_flight=1 refused=0 elapsed=2s time_left=7s",
-            "drained: nothing is in flight elapsed=2.5s in_flight_at_start=1 refused=1",
+            "drained elapsed=1s in_flight_at_start=1 refused=1",
             "still draining in_flight=0 refused=1 elapsed=3s time_left=6s",
             "still draining in_flight=0 refused=1 elapsed=4s time_left=5s",
-            "shut down: nothing in flight, and the server has closed requests=2.5s server=5s",
+            "shutdown finished requests=2.5s server=4.5s",
         ]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_is_told_by_whoever_waited() {
+async fn a_timeout_is_a_warning() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
+    let _permit = drain.try_acquire().unwrap();
     drain.drain(2 * SECOND).await.unwrap_err();
-    let told = lines.take().pop().unwrap();
-    assert!(told.starts_with("WARN"), "{told}");
-    assert!(told.contains("1 still in flight elapsed="), "{told}");
+    let line = lines.take().pop().unwrap();
+    assert_eq!(
+        line,
+        "WARN tower_drain: drain timed out: 1 still in flight after 2.0s elapsed=2s in_flight=1"
+    );
 
-    let shutdown = Shutdown::new(&drain).on(pending()).timeout(SECOND / 2);
-    let run = shutdown.run(pending::<io::Result<()>>());
-    run.await.unwrap_err();
-    let told = lines.take();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("WARN"), "{told:?}");
+    let shutdown = Shutdown::new(&drain, pending::<()>()).timeout(SECOND / 2);
+    shutdown
+        .run(async |_| io::Result::Ok(()))
+        .await
+        .unwrap_err();
+    let lines = lines.take();
+    let [started, warning] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(started, "INFO tower_drain: shutdown started");
+    assert!(warning.starts_with("WARN"), "{warning}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn tracked_requests_are_named_in_progress_and_when_it_is_late() {
+async fn tracked_requests_are_named_in_progress_and_warnings() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
     let never = tower::service_fn(|_| pending::<Result<http::Response<Body>, ()>>());
     let mut service = drain.layer().track_requests().layer(never);
     let _stuck = service.call(Request::get("/stuck?secret").body(Body::default()).unwrap());
-    let shutdown = Shutdown::new(&drain)
-        .on(ready(Signal::Interrupt))
-        .force(async {
-            sleep(2 * SECOND).await;
-            Signal::Interrupt
-        });
-    let run = shutdown.run(pending::<io::Result<()>>());
+    let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt))
+        .closing(SECOND / 2)
+        .force_on(sleep(2 * SECOND));
+    let run = shutdown.run(async |_| pending::<io::Result<()>>().await);
     run.await.unwrap_err();
-    let told = lines.take().split_off(2);
+    let lines = lines.take().split_off(3);
     assert_eq!(
-        told,
+        lines,
         [
             "INFO tower_drain: still draining in_flight=1 refused=0 elapsed=1s time_left=29s \
              oldest=GET /stuck (handler, 1.0s)",
-            "WARN tower_drain: forced to stop elapsed=2s in_flight=1 \
-             oldest=GET /stuck (handler, 2.0s)",
+            "WARN tower_drain: forced to stop: 1 still in flight after 2.0s: \
+             GET /stuck (handler, 2.0s) elapsed=2s in_flight=1",
         ]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lame_duck_taken_back_is_told() {
+async fn a_server_that_fails_is_an_error() {
+    let (lines, _guard) = Lines::keep();
+    let drain = Drain::new();
+    let shutdown = Shutdown::new(&drain, pending::<()>());
+    let server = async |_| Err(io::Error::other("no port"));
+    shutdown.run(server).await.unwrap_err();
+    let line = lines.take().pop().unwrap();
+    assert_eq!(line, "ERROR tower_drain: server failed: no port");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lame_duck_that_is_left_is_logged() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
     drain.lame_duck();
     drain.resume();
     drain.resume();
     advance(SECOND).await;
-    let told = lines.take();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[1].contains("serving: ready again"), "{told:?}");
+    assert_eq!(
+        lines.take(),
+        [
+            "INFO tower_drain: entering lame duck in_flight=0",
+            "INFO tower_drain: serving again in_flight=0",
+        ]
+    );
 }
 
-#[tokio::test]
-async fn a_refusal_is_told_at_debug_and_without_its_query() {
+/// One refusal, as it is logged.
+async fn refused(request: Request<Body>) -> String {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
     let mut service = drain.layer().layer(Hello);
-    let mut ask = async || {
-        let request = Request::post("/orders?token=secret");
-        let request = request.body(Body::default()).unwrap();
-        service.call(request).await.unwrap();
-    };
-    ask().await;
-    drain.start();
-    assert_eq!(lines.take().len(), 1, "only the draining");
-    ask().await;
+    drain.start_draining();
+    assert_eq!(lines.take().len(), 1, "the change of phase");
+    service.call(request).await.unwrap();
+    lines.take().join("\n")
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_at_debug_without_its_query() {
+    let request = Request::post("/orders?token=secret").body(Body::default());
     assert_eq!(
-        lines.take(),
-        ["DEBUG tower_drain: refused a request: draining method=POST path=\"/orders\""]
+        refused(request.unwrap()).await,
+        "DEBUG tower_drain: request refused method=POST path=/orders"
+    );
+    let request = Request::connect("user:secret@example.com:443").body(Body::default());
+    assert_eq!(
+        refused(request.unwrap()).await,
+        "DEBUG tower_drain: request refused method=CONNECT path=example.com:443"
+    );
+}
+
+#[tokio::test]
+async fn what_a_client_sends_is_cut_and_escaped_in_the_log() {
+    let request = Request::builder()
+        .method("M".repeat(300_000).as_str())
+        .uri(format!("/\u{202e}\u{9b}31m\u{200b}{}", "x".repeat(60_000)))
+        .body(Body::default());
+    let line = refused(request.unwrap()).await;
+    assert!(line.len() < 300, "{} bytes", line.len());
+    assert!(line.is_ascii(), "{line}");
+    assert!(
+        line.contains(r"path=/\u{202e}\u{9b}31m\u{200b}xxx"),
+        "{line}"
     );
 }

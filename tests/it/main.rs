@@ -1,5 +1,4 @@
-//! The integration tests: by what they are about, each numbered semantic of the crate's contract in
-//! one of them. What needs a process of its own is a binary beside this one.
+//! Tests in one process, by topic. What needs a process of its own is a binary beside this one.
 
 #![allow(missing_docs)]
 
@@ -7,10 +6,10 @@ mod autotraits;
 mod backpressure;
 mod body;
 mod events;
-mod house;
+mod lifecycle;
 mod misuse;
 mod model;
-mod orphan;
+mod module_boundaries;
 mod phases;
 mod readiness;
 mod refusal;

@@ -13,15 +13,15 @@ fn a_timeout_of_zero_asks_whether_anything_is_in_flight() {
     let drain = Drain::new();
     assert_ready_ok!(task::spawn(drain.drain(Duration::ZERO)).poll());
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
-    let timed_out = assert_ready_err!(task::spawn(drain.drain(Duration::ZERO)).poll());
-    assert_eq!(timed_out.in_flight(), 1);
+    let _permit = drain.try_acquire().unwrap();
+    let unfinished = assert_ready_err!(task::spawn(drain.drain(Duration::ZERO)).poll());
+    assert_eq!(unfinished.in_flight(), 1);
 }
 
 #[test]
 fn an_enormous_timeout_is_no_deadline() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     let mut wait = task::spawn(drain.drain(Duration::MAX));
     assert_pending!(wait.poll());
     drop(permit);
@@ -31,7 +31,7 @@ fn an_enormous_timeout_is_no_deadline() {
 #[tokio::test]
 async fn a_deadline_in_the_past_is_a_timeout_of_zero() {
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
+    let _permit = drain.try_acquire().unwrap();
     let now = Instant::now();
     let past = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
     drain.drain_until(past).await.unwrap_err();
@@ -40,7 +40,7 @@ async fn a_deadline_in_the_past_is_a_timeout_of_zero() {
 #[test]
 fn a_drain_may_be_started_outside_a_runtime_and_awaited_in_one() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     let wait = drain.drain(Duration::from_secs(3600));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -55,7 +55,7 @@ fn a_drain_may_be_started_outside_a_runtime_and_awaited_in_one() {
 #[should_panic(expected = "Tokio 1.x runtime")]
 fn a_wait_for_a_deadline_outside_a_runtime_panics_as_documented() {
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
+    let _permit = drain.try_acquire().unwrap();
     let _ = task::spawn(drain.drain(Duration::from_secs(1))).poll();
 }
 
@@ -77,7 +77,7 @@ async fn draining_from_many_tasks_while_requests_come_and_go() {
     for _ in 0..8 {
         let drain = drain.clone();
         tasks.push(tokio::spawn(async move {
-            while let Ok(permit) = drain.try_enter() {
+            while let Ok(permit) = drain.try_acquire() {
                 tokio::task::yield_now().await;
                 drop(permit);
             }
@@ -89,10 +89,10 @@ async fn draining_from_many_tasks_while_requests_come_and_go() {
         .map(|_| {
             let (drain, winners) = (drain.clone(), winners.clone());
             tokio::spawn(async move {
-                *winners.lock().unwrap() += u32::from(drain.start());
+                *winners.lock().unwrap() += u32::from(drain.start_draining());
                 assert!(
-                    drain.try_enter().is_err(),
-                    "admitted after start had returned"
+                    drain.try_acquire().is_err(),
+                    "admitted after start_draining had returned"
                 );
                 drain.drain(Duration::from_secs(60)).await.unwrap();
                 assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));

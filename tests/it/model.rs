@@ -1,4 +1,4 @@
-//! Random operations, against a plain model of what a drain is.
+//! Random operations, compared with a plain model of a drain.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +14,8 @@ enum Action {
     LeaveElsewhere(usize),
     LameDuck,
     Resume,
-    Start,
+    Close,
+    StartDraining,
     Wait(Phase),
     StopWaiting(usize),
     CloneHandle,
@@ -24,6 +25,7 @@ fn action() -> impl Strategy<Value = Action> {
     let phase = prop_oneof![
         Just(Phase::Serving),
         Just(Phase::LameDuck),
+        Just(Phase::Closing),
         Just(Phase::Draining),
         Just(Phase::Drained),
     ];
@@ -34,7 +36,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<usize>().prop_map(Action::LeaveElsewhere),
         1 => Just(Action::LameDuck),
         1 => Just(Action::Resume),
-        1 => Just(Action::Start),
+        1 => Just(Action::Close),
+        1 => Just(Action::StartDraining),
         3 => phase.prop_map(Action::Wait),
         1 => any::<usize>().prop_map(Action::StopWaiting),
         1 => Just(Action::CloneHandle),
@@ -44,19 +47,27 @@ fn action() -> impl Strategy<Value = Action> {
 /// The plain model: no shards, no atomics, no waking.
 #[derive(Default)]
 struct Model {
-    duck: bool,
-    closed: bool,
+    lame_duck: bool,
+    closing: bool,
+    draining: bool,
     inside: usize,
     refused: u64,
 }
 
 impl Model {
     fn phase(&self) -> Phase {
-        match (self.closed, self.duck, self.inside) {
-            (true, _, 0) => Phase::Drained,
-            (true, _, _) => Phase::Draining,
-            (false, true, _) => Phase::LameDuck,
-            (false, false, _) => Phase::Serving,
+        if self.draining {
+            if self.inside == 0 {
+                Phase::Drained
+            } else {
+                Phase::Draining
+            }
+        } else if self.closing {
+            Phase::Closing
+        } else if self.lame_duck {
+            Phase::LameDuck
+        } else {
+            Phase::Serving
         }
     }
 }
@@ -76,14 +87,14 @@ proptest! {
         let mut waits: Vec<(Phase, Spawn<Reached>)> = Vec::new();
         for action in actions {
             match action {
-                Action::Enter => match drain.try_enter() {
+                Action::Enter => match drain.try_acquire() {
                     Ok(permit) => {
-                        prop_assert!(!model.closed);
+                        prop_assert!(!model.draining);
                         permits.push(permit);
                         model.inside += 1;
                     }
                     Err(_) => {
-                        prop_assert!(model.closed);
+                        prop_assert!(model.draining);
                         model.refused += 1;
                     }
                 },
@@ -101,16 +112,23 @@ proptest! {
                     }
                 }
                 Action::LameDuck => {
-                    prop_assert_eq!(drain.lame_duck(), model.phase() == Phase::Serving);
-                    model.duck |= !model.closed;
+                    let changes = model.phase() == Phase::Serving;
+                    prop_assert_eq!(drain.lame_duck(), changes);
+                    model.lame_duck |= changes;
                 }
                 Action::Resume => {
-                    prop_assert_eq!(drain.resume(), model.phase() == Phase::LameDuck);
-                    model.duck &= model.closed;
+                    let changes = model.phase() == Phase::LameDuck;
+                    prop_assert_eq!(drain.resume(), changes);
+                    model.lame_duck &= !changes;
                 }
-                Action::Start => {
-                    prop_assert_eq!(drain.start(), !model.closed);
-                    model.closed = true;
+                Action::Close => {
+                    let changes = model.phase() < Phase::Closing;
+                    prop_assert_eq!(drain.close(), changes);
+                    model.closing |= changes;
+                }
+                Action::StartDraining => {
+                    prop_assert_eq!(drain.start_draining(), !model.draining);
+                    model.draining = true;
                 }
                 Action::Wait(phase) => {
                     let mut wait = task::spawn(drain.reached(phase));

@@ -14,11 +14,14 @@ fn a_new_drain_serves() {
 #[test]
 fn the_way_out_step_by_step() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     assert!(drain.lame_duck());
     assert_eq!(drain.phase(), Phase::LameDuck);
     assert!(!drain.is_ready());
-    assert!(drain.start());
+    assert!(drain.close());
+    assert_eq!(drain.phase(), Phase::Closing);
+    assert!(drain.try_acquire().is_ok());
+    assert!(drain.start_draining());
     assert_eq!(drain.phase(), Phase::Draining);
     drop(permit);
     assert_eq!(drain.phase(), Phase::Drained);
@@ -32,22 +35,60 @@ fn each_change_is_made_by_one_call() {
     assert!(!drain.lame_duck());
     assert!(drain.resume());
     assert_eq!(drain.phase(), Phase::Serving);
-    assert!(drain.start());
-    assert!(!drain.start());
+    assert!(drain.close());
+    assert!(!drain.close());
+    assert!(!drain.lame_duck());
+    assert!(!drain.resume());
+    assert!(drain.start_draining());
+    assert!(!drain.start_draining());
+    assert!(!drain.close());
+}
+
+#[test]
+fn closing_follows_a_lame_duck_and_is_final() {
+    let drain = Drain::new();
+    drain.lame_duck();
+    assert!(drain.close());
+    assert!(!drain.resume());
+    assert_eq!(drain.phase(), Phase::Closing);
+}
+
+#[test]
+fn a_phase_that_is_skipped_is_reached_all_the_same() {
+    let drain = Drain::new();
+    let mut closing = task::spawn(drain.closing());
+    assert_pending!(closing.poll());
+    drain.start_draining();
+    assert!(closing.is_woken());
+    assert_ready!(closing.poll());
+}
+
+#[test]
+fn a_clone_of_a_wait_is_a_wait_of_its_own() {
+    let drain = Drain::new();
+    let closing = drain.closing();
+    let mut clone = task::spawn(closing.clone());
+    let mut closing = task::spawn(closing);
+    assert_pending!(closing.poll());
+    assert_pending!(clone.poll());
+    drop(closing);
+    drain.close();
+    assert!(clone.is_woken());
+    assert_ready!(clone.poll());
 }
 
 #[test]
 fn with_none_in_flight_start_goes_straight_to_drained() {
     let drain = Drain::new();
-    assert!(drain.start());
+    assert!(drain.start_draining());
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
 #[test]
 fn draining_is_final() {
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
-    drain.start();
+    let _permit = drain.try_acquire().unwrap();
+    drain.start_draining();
     assert!(!drain.lame_duck());
     assert!(!drain.resume());
     assert_eq!(drain.phase(), Phase::Draining);
@@ -57,29 +98,29 @@ fn draining_is_final() {
 fn a_lame_duck_serves() {
     let drain = Drain::new();
     drain.lame_duck();
-    assert!(drain.try_enter().is_ok());
+    assert!(drain.try_acquire().is_ok());
 }
 
 #[test]
 fn try_enter_fails_from_draining_on_and_is_counted() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
-    drain.start();
-    let error = drain.try_enter().unwrap_err();
+    let permit = drain.try_acquire().unwrap();
+    drain.start_draining();
+    let error = drain.try_acquire().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "draining has started: nothing new is admitted"
+        "draining has started, nothing new is admitted"
     );
     drop(permit);
-    assert!(drain.try_enter().is_err());
+    assert!(drain.try_acquire().is_err());
     assert_eq!((drain.in_flight(), drain.refused()), (0, 2));
 }
 
 #[test]
 fn a_clone_of_a_permit_keeps_the_drain_waiting_too() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
-    drain.start();
+    let permit = drain.try_acquire().unwrap();
+    drain.start_draining();
     let clone = permit.clone();
     assert_eq!(drain.in_flight(), 2);
     drop(permit);
@@ -91,8 +132,8 @@ fn a_clone_of_a_permit_keeps_the_drain_waiting_too() {
 #[test]
 fn a_permit_may_leave_on_another_thread() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
-    drain.start();
+    let permit = drain.try_acquire().unwrap();
+    drain.start_draining();
     std::thread::spawn(move || drop(permit)).join().unwrap();
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
 }
@@ -100,21 +141,28 @@ fn a_permit_may_leave_on_another_thread() {
 #[test]
 fn reached_resolves_at_its_phase_or_a_later_one() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     let mut duck = task::spawn(drain.reached(Phase::LameDuck));
+    let mut closing = task::spawn(drain.closing());
     let mut draining = task::spawn(drain.draining());
     let mut drained = task::spawn(drain.drained());
     assert_ready!(task::spawn(drain.reached(Phase::Serving)).poll());
     assert_pending!(duck.poll());
+    assert_pending!(closing.poll());
     assert_pending!(draining.poll());
     assert_pending!(drained.poll());
 
     drain.lame_duck();
     assert!(duck.is_woken());
     assert_ready!(duck.poll());
+    assert_pending!(closing.poll());
+
+    drain.close();
+    assert!(closing.is_woken());
+    assert_ready!(closing.poll());
     assert_pending!(draining.poll());
 
-    drain.start();
+    drain.start_draining();
     assert!(draining.is_woken());
     assert_ready!(draining.poll());
     assert_pending!(drained.poll());
@@ -129,19 +177,19 @@ fn reached_resolves_at_its_phase_or_a_later_one() {
 fn a_change_between_creation_and_first_poll_is_not_lost() {
     let drain = Drain::new();
     let mut draining = task::spawn(drain.draining());
-    drain.start();
+    drain.start_draining();
     assert_ready!(draining.poll());
 }
 
 #[test]
 fn waiters_that_are_dropped_do_not_take_the_wake_up_with_them() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     let mut waiters: Vec<_> = (0..100).map(|_| task::spawn(drain.drained())).collect();
     for waiter in &mut waiters {
         assert_pending!(waiter.poll());
     }
-    drain.start();
+    drain.start_draining();
     let mut nth = 0;
     waiters.retain(|_| {
         nth += 1;
@@ -157,8 +205,8 @@ fn waiters_that_are_dropped_do_not_take_the_wake_up_with_them() {
 #[test]
 fn debug_says_how_things_stand() {
     let drain = Drain::new();
-    let _permit = drain.try_enter().unwrap();
-    drain.start();
+    let _permit = drain.try_acquire().unwrap();
+    drain.start_draining();
     assert_eq!(
         format!("{drain:?}"),
         "Drain { phase: Draining, in_flight: 1, refused: 0 }"

@@ -17,7 +17,7 @@ async fn readiness_fails_from_the_lame_duck_on_and_holds_nothing_open() {
         assert_eq!(closes, response.status() != StatusCode::OK);
         (response.status(), text(response.into_body()).await)
     };
-    let permit = drain.try_enter().unwrap();
+    let permit = drain.try_acquire().unwrap();
     assert_eq!(probe().await, (StatusCode::OK, "serving\n".into()));
     drain.lame_duck();
     assert_eq!(
@@ -26,7 +26,12 @@ async fn readiness_fails_from_the_lame_duck_on_and_holds_nothing_open() {
     );
     drain.resume();
     assert_eq!(probe().await, (StatusCode::OK, "serving\n".into()));
-    drain.start();
+    drain.close();
+    assert_eq!(
+        probe().await,
+        (StatusCode::SERVICE_UNAVAILABLE, "closing\n".into())
+    );
+    drain.start_draining();
     assert_eq!(
         probe().await,
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into())

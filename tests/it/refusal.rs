@@ -1,20 +1,21 @@
-//! What newcomers are told while draining, and those in flight once the lame duck began.
+//! Refusals, and what responses say once the server is leaving.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
-use http::{Request, Response, StatusCode, Version};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, service_fn};
 use tower_drain::Drain;
 
-use crate::support::{Body, ask, by_hand, get, get_over, hello, text};
+use crate::support::{Body, Hello, ask, by_hand, get, get_over, hello, text};
 
 #[tokio::test]
 async fn a_refusal_is_an_empty_503_that_closes_the_connection() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     for version in [Version::HTTP_10, Version::HTTP_11] {
         let response = ask(&drain.layer(), get_over(version)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -29,7 +30,7 @@ async fn a_refusal_is_an_empty_503_that_closes_the_connection() {
 #[tokio::test]
 async fn on_http_2_and_3_a_refusal_carries_no_connection_header() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     for version in [Version::HTTP_2, Version::HTTP_3] {
         let response = ask(&drain.layer(), get_over(version)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -41,8 +42,8 @@ async fn on_http_2_and_3_a_refusal_carries_no_connection_header() {
 #[tokio::test]
 async fn a_refusal_in_hand_does_not_delay_zero() {
     let drain = Drain::new();
-    let permit = drain.try_enter().unwrap();
-    drain.start();
+    let permit = drain.try_acquire().unwrap();
+    drain.start_draining();
     let refusal = ask(&drain.layer(), get("/")).await;
     assert_eq!(drain.in_flight(), 1);
     drop(permit);
@@ -53,7 +54,7 @@ async fn a_refusal_in_hand_does_not_delay_zero() {
 #[tokio::test]
 async fn retry_after_is_whole_seconds_rounded_up() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     for (after, says) in [
         (Duration::ZERO, "0"),
         (Duration::from_nanos(1), "1"),
@@ -69,20 +70,21 @@ async fn retry_after_is_whole_seconds_rounded_up() {
 #[tokio::test]
 async fn grpc_is_refused_in_its_own_words() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     for (version, content_type) in [
         (Version::HTTP_2, "application/grpc"),
         (Version::HTTP_2, "application/grpc+proto"),
         (Version::HTTP_11, "application/grpc-web-text"),
     ] {
-        let mut request = get_over(version);
-        let value = content_type.parse().unwrap();
-        request.headers_mut().insert(CONTENT_TYPE, value);
+        let request = Request::post("/").version(version);
+        let request = request.header(CONTENT_TYPE, content_type);
+        let request = request.body(Body::default()).unwrap();
         let response = ask(&drain.layer(), request).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "14");
         assert_eq!(response.headers()["grpc-message"], "server is draining");
         assert_eq!(response.headers()[CONTENT_TYPE], content_type);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(response.body().is_end_stream(), "headers only");
         let closes = response.headers().contains_key(CONNECTION);
         assert_eq!(closes, version == Version::HTTP_11);
@@ -90,9 +92,53 @@ async fn grpc_is_refused_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn what_is_typed_like_grpc_but_is_no_call_gets_the_503() {
+    let drain = Drain::new();
+    drain.start_draining();
+    for method in [Method::GET, Method::HEAD, Method::PUT] {
+        let mut request = get("/");
+        *request.method_mut() = method;
+        let value = "application/grpc".parse().unwrap();
+        request.headers_mut().insert(CONTENT_TYPE, value);
+        let response = ask(&drain.layer(), request).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert!(!response.headers().contains_key("grpc-status"));
+    }
+}
+
+#[test]
+fn a_refusal_whose_closure_panics_is_not_counted() {
+    let drain = Drain::new();
+    drain.start_draining();
+    let layer = drain
+        .layer()
+        .refuse_with(|_: &Request<Body>| -> Response<Body> { panic!("in refuse_with") });
+    let mut service = layer.layer(Hello);
+    catch_unwind(AssertUnwindSafe(|| drop(service.call(get("/"))))).unwrap_err();
+    assert_eq!((drain.refused(), drain.in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_other_connection_tokens_and_its_own_cache_control() {
+    let drain = Drain::new();
+    drain.start_draining();
+    let layer = drain.layer().refuse_with(|_: &Request<Body>| {
+        Response::builder()
+            .header(CONNECTION, "x-hop, keep-alive")
+            .header(CACHE_CONTROL, "max-age=1")
+            .body(Body::default())
+            .unwrap()
+    });
+    let response = ask(&layer, get("/")).await;
+    assert_eq!(response.headers()[CONNECTION], "x-hop, close");
+    assert_eq!(response.headers()[CACHE_CONTROL], "max-age=1");
+}
+
+#[tokio::test]
 async fn refuse_with_makes_the_refusal_and_the_layer_sends_it_away() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     let layer = drain.layer().refuse_with(|request: &Request<Body>| {
         Response::builder()
             .status(StatusCode::IM_A_TEAPOT)
@@ -115,7 +161,7 @@ async fn refuse_with_makes_the_refusal_and_the_layer_sends_it_away() {
 #[tokio::test]
 async fn a_retry_after_of_its_own_stays() {
     let drain = Drain::new();
-    drain.start();
+    drain.start_draining();
     let layer = drain.layer().refuse_with(|_: &Request<Body>| {
         let response = Response::builder().header(RETRY_AFTER, "99");
         response.body(Body::default()).unwrap()
@@ -132,7 +178,7 @@ async fn exempt_requests_are_neither_counted_nor_refused() {
     let response = ask(&layer, get("/metrics")).await;
     assert_eq!(drain.in_flight(), 0);
     drop(response);
-    drain.start();
+    drain.start_draining();
     let response = ask(&layer, get("/metrics")).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[CONNECTION], "close");
@@ -160,7 +206,7 @@ async fn heads_are_untouched_while_serving_and_close_from_the_lame_duck_on() {
 #[test]
 fn a_head_made_after_the_lame_duck_began_closes_though_its_request_came_before() {
     type Step = fn(&Drain) -> bool;
-    for step in [Drain::lame_duck as Step, Drain::start as Step] {
+    for step in [Drain::lame_duck as Step, Drain::start_draining as Step] {
         let drain = Drain::new();
         let (inner, answer) = by_hand();
         let mut service = drain.layer().layer(inner);
@@ -201,6 +247,57 @@ async fn an_upgrade_keeps_its_own_connection_header() {
     });
     let response = drain.layer().layer(inner).call(get("/")).await.unwrap();
     assert_eq!(response.headers()[CONNECTION], "upgrade");
+}
+
+/// One response with these headers, in a lame duck.
+async fn leaving(
+    request: Request<Body>,
+    status: StatusCode,
+    connection: &'static str,
+) -> Option<String> {
+    let drain = Drain::new();
+    drain.lame_duck();
+    let inner = service_fn(move |_: Request<Body>| async move {
+        let mut response = Response::builder().status(status);
+        if !connection.is_empty() {
+            response = response.header(CONNECTION, connection);
+        }
+        Ok::<_, ()>(response.body(Body::default()).unwrap())
+    });
+    let response = drain.layer().layer(inner).call(request).await.unwrap();
+    let connection = response.headers().get(CONNECTION);
+    connection.map(|value| value.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn close_is_added_to_the_other_tokens() {
+    let ok = StatusCode::OK;
+    for (before, after) in [
+        ("", "close"),
+        ("keep-alive", "close"),
+        ("close", "close"),
+        ("upgrade, x-hop", "upgrade, x-hop, close"),
+        ("Keep-Alive, x-hop", "x-hop, close"),
+    ] {
+        assert_eq!(leaving(get("/"), ok, before).await.unwrap(), after);
+    }
+    let http2 = leaving(get_over(Version::HTTP_2), ok, "x-hop").await;
+    assert_eq!(http2.unwrap(), "x-hop", "untouched");
+}
+
+#[tokio::test]
+async fn a_tunnel_is_not_closed_and_another_response_to_connect_is() {
+    let connect = || {
+        let request = Request::connect("example.com:443");
+        request.body(Body::default()).unwrap()
+    };
+    for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
+        assert_eq!(leaving(connect(), status, "").await, None);
+        assert_eq!(leaving(get("/"), status, "").await.unwrap(), "close");
+    }
+    for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
+        assert_eq!(leaving(connect(), status, "").await.unwrap(), "close");
+    }
 }
 
 #[tokio::test]

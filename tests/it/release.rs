@@ -21,7 +21,7 @@ fn in_flight_from_the_call_until_the_body_is_dropped() {
     let mut response = task::spawn(service.call(get("/")));
     assert_eq!(drain.in_flight(), 1, "before the first poll");
     assert_pending!(response.poll());
-    drain.start();
+    drain.start_draining();
     answer.send(Ok(hello())).unwrap();
     let head = assert_ready_ok!(response.poll());
     drop(response);
@@ -141,7 +141,7 @@ fn layers_and_services_do_not_keep_the_drain_from_finishing() {
     let drain = Drain::new();
     let layer = drain.layer();
     let services = [(); 10].map(|()| layer.layer(Hello));
-    drain.start();
+    drain.start_draining();
     assert_eq!(drain.phase(), Phase::Drained);
     drop(services);
 }
@@ -162,7 +162,7 @@ async fn a_shared_permit_outlives_the_response() {
         .call(get("/"))
         .await
         .unwrap();
-    drain.start();
+    drain.start_draining();
     assert_eq!(text(response.into_body()).await, "hello");
     assert_eq!((drain.in_flight(), drain.phase()), (1, Phase::Draining));
     let permit = kept.lock().unwrap().take();

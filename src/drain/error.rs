@@ -1,0 +1,115 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Drain, InFlightRequest, OldestRequests};
+
+/// A boxed error.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Error returned by [`Drain::try_acquire`](crate::Drain::try_acquire): draining has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TryAcquireError;
+
+/// Error of a wait that ended before the drain did: what was left.
+///
+/// From [`Drain::drain`](crate::Drain::drain), what is still in flight goes on, new requests are
+/// refused as before, and you may wait again.
+///
+/// From [`Shutdown::run`](crate::Shutdown::run), the requests are counted and named before they are
+/// [cancelled](crate::Drain::cancel). If [`in_flight`](Self::in_flight) is zero, the server was late: it
+/// still had connections to flush and close.
+///
+/// `Display` writes one line, with the oldest requests if a layer tracks them:
+/// `1 still in flight after 3.0s: GET /export (body, 64.1s)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    in_flight: usize,
+    elapsed: Duration,
+    requests: Vec<InFlightRequest>,
+}
+
+// === impl TryAcquireError ===
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("draining has started, nothing new is admitted")
+    }
+}
+
+impl Error for TryAcquireError {}
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    /// Describes a wait that started at `since` and ends now.
+    pub(crate) fn new(drain: &Drain, since: Instant) -> Self {
+        Self {
+            in_flight: drain.in_flight(),
+            elapsed: since.elapsed(),
+            requests: drain.requests(),
+        }
+    }
+
+    /// Returns the number of permits when the wait ended.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Returns how long the wait took.
+    ///
+    /// For a [`Shutdown`](crate::Shutdown) this is the time since [`close`](crate::Drain::close), or since
+    /// the signal if the shutdown was forced before that.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Returns the requests in flight when the wait ended, oldest first.
+    ///
+    /// Empty unless a layer [tracks requests](crate::DrainLayer::track_requests).
+    pub fn requests(&self) -> &[InFlightRequest] {
+        &self.requests
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elapsed = self.elapsed;
+        if self.in_flight == 0 {
+            return write!(
+                f,
+                "nothing in flight after {elapsed:.1?}, but the server has not ended: \
+                 connections are still open, or it was not given `closing`"
+            );
+        }
+        write!(f, "{} still in flight after {elapsed:.1?}", self.in_flight)?;
+        if self.requests.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", OldestRequests(&self.requests))?;
+        let shown = self.requests.len().min(OldestRequests::MAX_SHOWN);
+        match self.in_flight.saturating_sub(shown) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Shows as many requests as `Display`, because there may be thousands.
+impl fmt::Debug for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unfinished")
+            .field("in_flight", &self.in_flight)
+            .field("elapsed", &self.elapsed)
+            .field(
+                "oldest",
+                &format_args!("[{}]", OldestRequests(&self.requests)),
+            )
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for Unfinished {}

@@ -1,0 +1,156 @@
+//! Gates, the free list of them, and the right to close one.
+
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::gate_ref::GateRef;
+use super::raw::{self, GateWord, State};
+use super::{lock, thread_index};
+
+/// Drained gates that no drain uses.
+static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
+
+/// The zero of the times that shards keep. Before the start of the process, because the paused clock
+/// of a test may have stopped before this value is made.
+static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+});
+
+pub(super) type Shard = raw::Shard<&'static Core>;
+
+/// A gate, which is never given back to the allocator.
+pub(super) struct Gate {
+    pub(super) shards: Box<[Shard]>,
+    pub(super) core: &'static Core,
+}
+
+/// What the shards of a gate share.
+pub(super) struct Core {
+    pub(super) word: GateWord,
+    /// Wakes the waiters for a change of the word.
+    pub(super) changed: Notify,
+}
+
+impl Core {
+    #[cold]
+    pub(super) fn shard_became_idle(&self) {
+        if self.word.shard_became_idle() {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Gate {
+    fn new() -> &'static Self {
+        let core: &'static Core = Box::leak(Box::new(Core {
+            word: GateWord::new(),
+            changed: Notify::const_new(),
+        }));
+        let shards = (0..thread_index::shards()).map(|_| Shard::new(core));
+        let shards = shards.collect();
+        Box::leak(Box::new(Self { shards, core }))
+    }
+
+    /// Opens a gate: a free one, or else a new one.
+    fn open() -> GateRef {
+        loop {
+            let free = lock(&FREE).pop();
+            let gate = free.unwrap_or_else(Self::new);
+            // A gate whose generations are used up, after some eight million drains, is dropped from
+            // the list.
+            if let Some(generation) = gate.core.word.open(&gate.shards) {
+                return GateRef { gate, generation };
+            }
+        }
+    }
+}
+
+/// The right to close a gate and to look at it. The handles of a drain share one.
+///
+/// Dropping it lets a drained gate be reused. A gate that is open, or that still counts something, is
+/// leaked: services may go on using it.
+pub(crate) struct GateOwner {
+    gate_ref: GateRef,
+}
+
+impl GateOwner {
+    pub(crate) fn new() -> Self {
+        Self {
+            gate_ref: Gate::open(),
+        }
+    }
+
+    pub(crate) fn gate_ref(&self) -> GateRef {
+        self.gate_ref
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.gate().core.word.state()
+    }
+
+    /// Enters or leaves the lame duck; see [`GateWord::set_lame_duck`]. Callers take turns, with those
+    /// of [`start_closing`](Self::start_closing) too. The caller notifies.
+    pub(crate) fn set_lame_duck(&self, lame_duck: bool) -> bool {
+        let gate = self.gate();
+        gate.core.word.set_lame_duck(&gate.shards, lame_duck)
+    }
+
+    /// Starts closing. Returns true if this call did. The caller notifies.
+    pub(crate) fn start_closing(&self) -> bool {
+        let gate = self.gate();
+        gate.core.word.start_closing(&gate.shards)
+    }
+
+    /// Makes a present or later lame duck final.
+    pub(crate) fn commit(&self) {
+        self.gate().core.word.commit();
+    }
+
+    /// Closes the gate and returns how many permits there were. The caller notifies.
+    pub(crate) fn close(&self) -> usize {
+        let gate = self.gate();
+        gate.core.word.close(&gate.shards)
+    }
+
+    /// Wakes the waiters for a change. To be called without holding anything that a waker might need.
+    pub(crate) fn notify(&self) {
+        self.gate().core.changed.notify_waiters();
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        raw::in_flight(&self.gate().shards)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        raw::refused(&self.gate().shards)
+    }
+
+    /// When a request last arrived in the current lame duck.
+    pub(crate) fn last_arrival(&self) -> Option<Instant> {
+        let nanos = raw::last_arrival(&self.gate().shards)?;
+        EPOCH.checked_add(Duration::from_nanos(nanos))
+    }
+
+    fn gate(&self) -> &'static Gate {
+        self.gate_ref.gate
+    }
+}
+
+/// The current time, in the unit that shards keep.
+pub(super) fn arrival_time() -> u64 {
+    let nanos = Instant::now().saturating_duration_since(*EPOCH).as_nanos();
+    // 584 years fit.
+    nanos.try_into().unwrap_or(u64::MAX)
+}
+
+impl Drop for GateOwner {
+    fn drop(&mut self) {
+        if self.state().is_idle() {
+            lock(&FREE).push(self.gate());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The number of shards, and a small index for each thread, so that threads that run at the same time
+//! use different shards.
+
+use std::cell::Cell;
+use std::sync::{LazyLock, Mutex};
+
+use super::lock;
+
+/// As many as threads run at once, rounded up to a power of two, at most 64.
+static SHARDS: LazyLock<usize> = LazyLock::new(|| {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    threads.next_power_of_two().min(64)
+});
+
+/// The indexes in use. A thread gets the lowest free one and gives it back when it ends. With plain
+/// counting, short-lived threads (a blocking pool) would in time put two busy workers on one shard.
+static TAKEN: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+
+const NONE: usize = usize::MAX;
+
+thread_local! {
+    /// Without a destructor, so that reading it is a single load.
+    static INDEX: Cell<usize> = const { Cell::new(NONE) };
+    /// With a destructor, which gives the index back. Used once per thread.
+    static CLAIM: Claim = Claim::take();
+}
+
+struct Claim(usize);
+
+impl Claim {
+    fn take() -> Self {
+        let mut taken = lock(&TAKEN);
+        let index = taken.iter().position(|taken| !taken).unwrap_or(taken.len());
+        if index == taken.len() {
+            taken.push(true);
+        } else {
+            taken[index] = true;
+        }
+        Self(index)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut taken = lock(&TAKEN);
+        taken[self.0] = false;
+    }
+}
+
+pub(super) fn shards() -> usize {
+    *SHARDS
+}
+
+/// Returns the current thread's index.
+#[inline]
+pub(super) fn current() -> usize {
+    match INDEX.get() {
+        NONE => assign(),
+        index => index,
+    }
+}
+
+#[cold]
+fn assign() -> usize {
+    // The claim may be gone while the thread's other destructors run. Any index will do then: two
+    // threads on one shard are slower, not wrong.
+    let index = CLAIM.try_with(|claim| claim.0).unwrap_or(0);
+    INDEX.set(index);
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::current;
+
+    #[test]
+    fn a_thread_keeps_its_index() {
+        assert_eq!(current(), current());
+    }
+
+    #[test]
+    fn concurrent_threads_have_different_indexes() {
+        let barrier = Barrier::new(8);
+        let indexes: HashSet<_> = thread::scope(|scope| {
+            let take = || {
+                let index = current();
+                barrier.wait();
+                index
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert_eq!(indexes.len(), 8);
+    }
+
+    #[test]
+    fn an_index_is_reused_once_its_thread_has_ended() {
+        // Other tests run at the same time, so the exact index is unknown. A thousand threads, one
+        // after the other, do not take a thousand.
+        let indexes = (0..1_000).map(|_| thread::spawn(current).join().unwrap());
+        assert!(indexes.max() < Some(500));
+    }
+}

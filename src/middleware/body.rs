@@ -1,0 +1,167 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::grpc;
+use super::refusal::CancelReply;
+use crate::drain::{BoxError, TrackedRequest};
+use crate::gate::Permit;
+
+pin_project! {
+    /// Response body of a [`DrainService`](crate::DrainService): the inner service's body, and the
+    /// request's permit, which is released when this is dropped.
+    ///
+    /// Frames, trailers, the size hint and the end of the stream pass unchanged, and errors are boxed. If
+    /// the request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
+    /// trailers. The body of the default refusal is empty.
+    pub struct ResponseBody<B> {
+        // Dropped in this order: the permit after the body.
+        #[pin]
+        inner: Option<B>,
+        tracked: Option<TrackedRequest>,
+        // Cancelled, and fails with the next poll.
+        aborting: bool,
+        permit: Option<Permit>,
+    }
+}
+
+/// Error of a response body whose request was [cancelled](crate::Drain::cancel).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cancelled;
+
+type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, BoxError>>>;
+
+impl<B> ResponseBody<B> {
+    #[inline]
+    pub(super) fn new(body: B, tracked: Option<TrackedRequest>, permit: Option<Permit>) -> Self {
+        Self {
+            inner: Some(body),
+            tracked,
+            aborting: false,
+            permit,
+        }
+    }
+
+    /// Creates the body of a refusal, which belongs to no request in flight.
+    pub(super) fn of_refusal(inner: Option<B>) -> Self {
+        Self {
+            inner,
+            tracked: None,
+            aborting: false,
+            permit: None,
+        }
+    }
+}
+
+impl<B> ResponseBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// Polls the body of a tracked request. Out of line, to keep the path of other requests short.
+    #[inline(never)]
+    fn poll_tracked(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        let mut this = self.project();
+        let (Some(mut inner), Some(tracked)) =
+            (this.inner.as_mut().as_pin_mut(), this.tracked.as_ref())
+        else {
+            return Poll::Ready(None);
+        };
+        if !*this.aborting {
+            // The inner body first: what completes it in this poll passes.
+            let polled = inner.as_mut().poll_frame(cx);
+            let cancelled = match &polled {
+                Poll::Pending => match tracked.poll_cancelled(cx) {
+                    Poll::Ready(tag) => Some(tag),
+                    Poll::Pending => None,
+                },
+                Poll::Ready(Some(Ok(frame))) if !frame.is_trailers() && !inner.is_end_stream() => {
+                    tracked.cancelled()
+                }
+                Poll::Ready(_) => None,
+            };
+            let Some(tag) = cancelled else {
+                return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+            };
+            if CancelReply::from_tag(tag).has_trailers() {
+                this.inner.set(None);
+                *this.tracked = None;
+                return Poll::Ready(Some(Ok(Frame::trailers(grpc::cancelled_trailers()))));
+            }
+            // hyper flushes the head of the response while the body is pending. If the body failed
+            // before that, hyper would drop the connection and the client would get no byte.
+            *this.aborting = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.inner.set(None);
+        *this.tracked = None;
+        Poll::Ready(Some(Err(Cancelled.into())))
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    #[inline]
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        let this = self.as_mut().project();
+        if this.tracked.is_some() {
+            return self.poll_tracked(cx);
+        }
+        match this.inner.as_pin_mut() {
+            Some(inner) => {
+                let polled = inner.poll_frame(cx);
+                polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(B::is_end_stream)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// Creates an empty body that belongs to no request.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::of_refusal(None)
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("inner", &self.inner)
+            .field("permit", &self.permit)
+            .finish()
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was cancelled: the server is shutting down")
+    }
+}
+
+impl Error for Cancelled {}

@@ -1,0 +1,224 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tower_layer::Layer;
+
+use super::exempt::NeverExempt;
+use super::refusal::DefaultRefusal;
+use super::service::{DrainService, Settings};
+use crate::drain::Drain;
+
+/// Layer that counts the requests in flight, and refuses new ones once draining has started.
+///
+/// # Where to add it
+///
+/// Outermost: last in an axum router, first in a `ServiceBuilder`. What lies outside of it is not waited
+/// for. CORS and gRPC-Web layers are exceptions and belong outside, or browsers cannot read its refusals.
+/// Apply a drain's layer once to a request: applied twice, the inner one may refuse what the outer one
+/// has admitted.
+///
+/// One layer may be applied to several services. They all belong to its drain.
+///
+/// A layer inside that holds requests back, such as a concurrency limit, does not delay a refusal.
+/// Capacity that it reserved in `poll_ready` is returned when the service is dropped, as servers do after
+/// each request.
+///
+/// # Refusals
+///
+/// A refused client gets an empty 503, with `Connection: close` on HTTP/1, `Retry-After` and
+/// `Cache-Control: no-store`. A gRPC call (a `POST` with a content type of gRPC's) gets status 14,
+/// `UNAVAILABLE`. The request's body is not read: on HTTP/1 a client in the middle of an upload may see
+/// the connection reset instead of the response, as with every early response.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use http::Request;
+/// use tower_drain::{Drain, DrainLayer};
+///
+/// let drain = Drain::new();
+/// let layer = DrainLayer::new(&drain)
+///     .retry_after(Duration::from_secs(5))
+///     .exempt(|request: &Request<_>| request.uri().path() == "/metrics");
+/// # let _ = tower_layer::Layer::layer(&layer, ());
+/// # fn is_service<S: tower_service::Service<Request<()>>>(_: S) {}
+/// # is_service(tower_layer::Layer::layer(&layer, drain.readiness()));
+/// ```
+#[derive(Clone)]
+pub struct DrainLayer<R = DefaultRefusal, E = NeverExempt> {
+    drain: Drain,
+    settings: Settings,
+    refuse: R,
+    exempt: E,
+}
+
+impl DrainLayer {
+    /// Creates a layer that counts requests for `drain`.
+    pub fn new(drain: &Drain) -> Self {
+        Self {
+            drain: drain.clone(),
+            settings: Settings::default(),
+            refuse: DefaultRefusal,
+            exempt: NeverExempt,
+        }
+    }
+
+    /// Creates a layer and the drain that it counts for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_drain::DrainLayer;
+    ///
+    /// let (layer, drain) = DrainLayer::pair();
+    /// # let _ = (layer, drain);
+    /// ```
+    pub fn pair() -> (Self, Drain) {
+        let drain = Drain::new();
+        (Self::new(&drain), drain)
+    }
+}
+
+impl<R, E> DrainLayer<R, E> {
+    /// Sets the `Retry-After` of refusals, in whole seconds, rounded up. The default is 1 s.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        let fraction = u64::from(after.subsec_nanos() > 0);
+        self.settings.retry_after = after.as_secs().saturating_add(fraction);
+        self
+    }
+
+    /// Makes refusals with `f` instead of [`DefaultRefusal`].
+    ///
+    /// Headers that a refusal needs are added: on HTTP/1 `close` to `Connection`, on later versions
+    /// `Connection` is removed; `Retry-After` and `Cache-Control: no-store` unless they are set. `f` gets
+    /// gRPC calls too. A refusal is counted after `f` has returned. Requests that are
+    /// [cancelled](Drain::cancel) get the default refusal.
+    ///
+    /// The layer clones `f` for each service, and servers clone the service for each request. An `Arc`
+    /// among its captures is a shared write per request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response, StatusCode};
+    ///
+    /// # let drain = tower_drain::Drain::new();
+    /// let layer = drain.layer().refuse_with(|_: &Request<_>| {
+    ///     let mut response = Response::new(String::from("moving, please try again"));
+    ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///     response
+    /// });
+    /// # let _ = tower_layer::Layer::layer(&layer, ());
+    /// # fn request<R>(_: &tower_drain::DrainLayer<R>) where R: Fn(&Request<()>) -> Response<String> {}
+    /// # request(&layer);
+    /// ```
+    pub fn refuse_with<F, ReqBody, ResBody>(self, f: F) -> DrainLayer<F, E>
+    where
+        F: Fn(&Request<ReqBody>) -> Response<ResBody>,
+    {
+        DrainLayer {
+            drain: self.drain,
+            settings: self.settings,
+            refuse: f,
+            exempt: self.exempt,
+        }
+    }
+
+    /// Exempts the requests for which `f` returns true: they are neither counted nor refused.
+    ///
+    /// Use it for health checks and metrics, which would keep a lame duck from becoming quiet and fail
+    /// while draining. A later call replaces an earlier one.
+    ///
+    /// Exempt requests reach the inner service while draining too, unless the inner service is not ready.
+    /// Then they are refused like others, because the refusal must not wait.
+    ///
+    /// `f` is cloned as in [`refuse_with`](Self::refuse_with). To name the type of the layer, pass a
+    /// function pointer.
+    pub fn exempt<F, ReqBody>(self, f: F) -> DrainLayer<R, F>
+    where
+        F: Fn(&Request<ReqBody>) -> bool,
+    {
+        DrainLayer {
+            drain: self.drain,
+            settings: self.settings,
+            refuse: self.refuse,
+            exempt: f,
+        }
+    }
+
+    /// Puts a clone of each request's [`Permit`](crate::Permit) into its extensions, for a handler whose
+    /// work outlives the response: an upgraded connection, a spawned task.
+    ///
+    /// The clone adds one to [`Drain::in_flight`] until the handler drops it, or the request that contains
+    /// it. Extensions allocate. Exempt requests get no permit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Extension, Router, routing::post};
+    /// use tower_drain::{Drain, Permit};
+    ///
+    /// async fn enqueue(Extension(permit): Extension<Permit>) {
+    ///     tokio::spawn(async move {
+    ///         // ... the work ...
+    ///         drop(permit);
+    ///     });
+    /// }
+    ///
+    /// let drain = Drain::new();
+    /// let app: Router = Router::new()
+    ///     .route("/jobs", post(enqueue))
+    ///     .layer(drain.layer().share_permit());
+    /// ```
+    pub fn share_permit(mut self) -> Self {
+        self.settings.share_permit = true;
+        self
+    }
+
+    /// Keeps the method, path, start time and stage of each request in flight, so that
+    /// [`Drain::requests`] and [`Unfinished`](crate::Unfinished) can name it and [`Drain::cancel`] can end
+    /// it.
+    ///
+    /// The method is cut to 20 bytes and the path, without the query, to 128. A request takes 256 bytes,
+    /// which are reused and not freed. Exempt requests are not tracked, nor is a connection after an
+    /// upgrade.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let drain = tower_drain::Drain::new();
+    /// let layer = drain.layer().track_requests();
+    /// # let _ = tower_layer::Layer::layer(&layer, ());
+    /// ```
+    pub fn track_requests(mut self) -> Self {
+        self.settings.track_requests = true;
+        self
+    }
+}
+
+impl Drain {
+    /// Returns a layer that counts requests for this drain: [`DrainLayer::new`].
+    pub fn layer(&self) -> DrainLayer {
+        DrainLayer::new(self)
+    }
+}
+
+impl<S, R: Clone, E: Clone> Layer<S> for DrainLayer<R, E> {
+    type Service = DrainService<S, R, E>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let (refuse, exempt) = (self.refuse.clone(), self.exempt.clone());
+        DrainService::with(inner, &self.drain, self.settings, refuse, exempt)
+    }
+}
+
+impl<R, E> fmt::Debug for DrainLayer<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DrainLayer")
+            .field("drain", &self.drain)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

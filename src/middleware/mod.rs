@@ -1,0 +1,19 @@
+//! The layer, its service, response future and body, the refusals, and the readiness service.
+
+mod body;
+mod exempt;
+mod future;
+mod grpc;
+mod headers;
+mod layer;
+mod readiness;
+mod refusal;
+mod service;
+
+pub use self::body::{Cancelled, ResponseBody};
+pub use self::exempt::{Exempt, NeverExempt};
+pub use self::future::ResponseFuture;
+pub use self::layer::DrainLayer;
+pub use self::readiness::{Readiness, ReadinessBody, ReadinessFuture};
+pub use self::refusal::{DefaultRefusal, Refuse};
+pub use self::service::DrainService;

@@ -1,0 +1,120 @@
+//! Refusals, in the client's own protocol.
+
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode};
+
+use super::grpc::{self, Kind};
+use super::headers::ConnectionRule;
+use crate::drain::Tag;
+
+/// Makes the response that refuses a request.
+///
+/// Implemented for `Fn(&Request<ReqBody>) -> Response<ResBody>`. Cannot be implemented outside this crate.
+pub trait Refuse<ReqBody, ResBody>: sealed::Sealed<ReqBody, ResBody> {
+    /// `None` is an empty body.
+    #[doc(hidden)]
+    fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>>;
+}
+
+/// Refuses with an empty 503, or a gRPC call with status 14, `UNAVAILABLE`: the default of
+/// [`DrainLayer`](crate::DrainLayer).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct DefaultRefusal;
+
+impl<ReqBody, ResBody> Refuse<ReqBody, ResBody> for DefaultRefusal {
+    fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>> {
+        unavailable(Kind::of(request), grpc::DRAINING)
+    }
+}
+
+impl<F, ReqBody, ResBody> Refuse<ReqBody, ResBody> for F
+where
+    F: Fn(&Request<ReqBody>) -> Response<ResBody>,
+{
+    fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>> {
+        self(request).map(Some)
+    }
+}
+
+fn unavailable<B>(kind: Option<Kind>, message: &'static str) -> Response<Option<B>> {
+    let mut response = Response::new(None);
+    if let Some(kind) = kind {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, kind.content_type());
+        grpc::insert_unavailable(headers, message);
+    } else {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// How to answer a client whose request is cancelled. The registry keeps it as its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CancelReply {
+    kind: Option<Kind>,
+    /// In seconds.
+    retry_after: u64,
+}
+
+impl CancelReply {
+    pub(super) fn new<B>(request: &Request<B>, retry_after: u64) -> Self {
+        let kind = Kind::of(request);
+        Self { kind, retry_after }
+    }
+
+    /// 56 bits hold two billion years.
+    pub(super) fn to_tag(self) -> Tag {
+        self.retry_after.min(u64::MAX >> 8) << 8 | u64::from(Kind::to_bits(self.kind))
+    }
+
+    pub(super) fn from_tag(tag: Tag) -> Self {
+        Self {
+            // The low 8 bits.
+            kind: Kind::from_bits(tag as u8),
+            retry_after: tag >> 8,
+        }
+    }
+
+    /// Whether a response that is being sent can end with trailers that carry the status.
+    pub(super) fn has_trailers(self) -> bool {
+        self.kind.is_some_and(Kind::has_trailers)
+    }
+
+    /// Makes the default refusal. `refuse_with` is not asked: it takes the request, which is gone.
+    pub(super) fn refusal<B>(self, rule: ConnectionRule) -> Response<Option<B>> {
+        let mut response = unavailable(self.kind, grpc::CANCELLED);
+        rule.set_refusal_headers(response.headers_mut(), self.retry_after);
+        response
+    }
+}
+
+mod sealed {
+    use http::{Request, Response};
+
+    pub trait Sealed<ReqBody, ResBody> {}
+    impl<ReqBody, ResBody> Sealed<ReqBody, ResBody> for super::DefaultRefusal {}
+    impl<F, ReqBody, ResBody> Sealed<ReqBody, ResBody> for F where
+        F: Fn(&Request<ReqBody>) -> Response<ResBody>
+    {
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_survives_its_tag() {
+        let call = Request::post("/").header(CONTENT_TYPE, "application/grpc+proto");
+        let call = CancelReply::new(&call.body(()).unwrap(), 7);
+        assert!(call.has_trailers());
+        let plain = CancelReply::new(&Request::new(()), 0);
+        for reply in [call, plain] {
+            assert_eq!(CancelReply::from_tag(reply.to_tag()), reply);
+        }
+        let longest = CancelReply::new(&Request::new(()), u64::MAX);
+        let longest = CancelReply::from_tag(longest.to_tag());
+        assert_eq!((longest.kind, longest.retry_after), (None, u64::MAX >> 8));
+    }
+}

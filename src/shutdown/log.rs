@@ -1,0 +1,79 @@
+//! Events of a shutdown, with the feature `tracing`. Without it these functions do nothing.
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+
+use tokio::time::Instant;
+
+use super::error::ShutdownError;
+use super::report::ShutdownReport;
+use super::run::Expired;
+use super::signal::Signal;
+use crate::drain::{Drain, Unfinished};
+#[cfg(feature = "tracing")]
+use crate::drain::{InFlightRequest, OldestRequests, Phase};
+
+pub(super) fn started(signal: Option<Signal>) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: "tower_drain",
+        signal = signal.map(tracing::field::debug),
+        "shutdown started"
+    );
+}
+
+/// Logs progress once a second, and never returns.
+pub(super) async fn progress<T>(drain: &Drain, since: Instant, deadline: Option<Instant>) -> T {
+    #[cfg(feature = "tracing")]
+    loop {
+        // At whole seconds since `since`.
+        let next = std::time::Duration::from_secs(since.elapsed().as_secs() + 1);
+        tokio::time::sleep_until(since + next).await;
+        let oldest = drain.oldest(OldestRequests::MAX_SHOWN);
+        tracing::info!(
+            target: "tower_drain",
+            in_flight = drain.in_flight(),
+            refused = drain.refused(),
+            elapsed = ?since.elapsed(),
+            time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),
+            oldest = shown(&oldest),
+            "still {}",
+            if drain.phase() == Phase::Closing { "closing" } else { "draining" },
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    std::future::pending().await
+}
+
+/// No field if no request is tracked.
+#[cfg(feature = "tracing")]
+fn shown(oldest: &[InFlightRequest]) -> Option<impl tracing::Value> {
+    (!oldest.is_empty()).then(|| tracing::field::display(OldestRequests(oldest)))
+}
+
+pub(super) fn expired(expired: Expired, unfinished: &Unfinished) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        target: "tower_drain",
+        elapsed = ?unfinished.elapsed(),
+        in_flight = unfinished.in_flight(),
+        "{}: {unfinished}",
+        match expired {
+            Expired::TimedOut => "drain timed out",
+            Expired::Forced => "forced to stop",
+        },
+    );
+}
+
+pub(super) fn finished(outcome: &Result<ShutdownReport, ShutdownError>) {
+    #[cfg(feature = "tracing")]
+    match outcome {
+        Ok(report) => tracing::info!(
+            target: "tower_drain",
+            requests = ?report.requests(),
+            server = report.server().map(tracing::field::debug),
+            "shutdown finished"
+        ),
+        Err(error @ ShutdownError::Server(_)) => tracing::error!(target: "tower_drain", "{error}"),
+        // Logged when it happened.
+        Err(ShutdownError::TimedOut(_) | ShutdownError::Forced(_)) => {}
+    }
+}

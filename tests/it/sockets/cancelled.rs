@@ -1,0 +1,133 @@
+//! Cancelled requests, as their clients see them.
+
+use std::io;
+
+use axum::body::Body;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower_drain::{RequestStage, Shutdown, ShutdownError, Signal};
+
+use super::*;
+
+/// `/stuck` never answers, and `/endless` never ends.
+async fn start() -> (Drain, TcpListener, Router) {
+    let drain = Drain::new();
+    let endless = || async {
+        let (ticks, body) = mpsc::channel::<Result<Bytes, Infallible>>(1);
+        tokio::spawn(async move {
+            while ticks.send(Ok(Bytes::from_static(b"tick"))).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body))
+    };
+    let router = Router::new()
+        .route("/stuck", get(std::future::pending::<&'static str>))
+        .route("/endless", get(endless))
+        .layer(drain.layer().track_requests());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (drain, listener, router)
+}
+
+async fn until<T: PartialEq>(what: impl Fn() -> T, is: T) {
+    while what() != is {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn over_http_1_the_handler_is_refused_and_the_body_has_no_last_chunk() {
+    let (drain, listener, router) = start().await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let ask = async |path: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut stuck = ask("/stuck").await;
+    let mut endless = ask("/endless").await;
+    let mut head = [0; 200];
+    assert!(endless.read(&mut head).await.unwrap() > 0);
+    until(|| drain.requests().len(), 2).await;
+    assert_eq!(drain.cancel(), 2);
+
+    let mut refusal = String::new();
+    stuck.read_to_string(&mut refusal).await.unwrap();
+    assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
+    assert!(refusal.contains("connection: close\r\n"), "{refusal}");
+    let mut rest = Vec::new();
+    // A reset is an end as well.
+    let _ = endless.read_to_end(&mut rest).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks complete");
+    drain.start_draining();
+    drain.drained().await;
+}
+
+#[tokio::test]
+async fn over_http_2_the_handler_is_refused_and_the_stream_is_reset() {
+    let (drain, listener, router) = start().await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let stuck = tokio::spawn(client.send_request(request2("/stuck")));
+    let endless = client.send_request(request2("/endless")).await.unwrap();
+    until(|| drain.requests().len(), 2).await;
+    drain.cancel();
+    let refusal = stuck.await.unwrap().unwrap();
+    assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let error = endless.into_body().collect().await.expect_err("complete");
+    assert!(!error.is_incomplete_message(), "{error:?}");
+    until(|| drain.in_flight(), 0).await;
+}
+
+#[tokio::test]
+async fn at_its_deadline_a_shutdown_ends_axum_with_an_endless_stream_open() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let (drain, listener, router) = start().await;
+        let address = listener.local_addr().unwrap();
+        let (ended, server_ended) = tokio::sync::oneshot::channel();
+        let server = async |closing| {
+            let serve = axum::serve(listener, router).with_graceful_shutdown(closing);
+            let result: io::Result<()> = serve.await;
+            let _ = ended.send(());
+            result
+        };
+        let (signal, on) = tokio::sync::oneshot::channel::<Signal>();
+        let shutdown =
+            Shutdown::new(&drain, async { on.await.unwrap() }).timeout(Duration::from_millis(50));
+        let run = tokio::spawn(async move { shutdown.run(server).await });
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let endless = if version == Version::HTTP_2 {
+            let handshake = http2::handshake(TokioExecutor::new(), stream);
+            let (mut client, connection) = handshake.await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(request2("/endless")).await
+        } else {
+            let (mut client, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(request("/endless")).await
+        };
+        signal.send(Signal::Terminate).unwrap();
+
+        let error = run.await.unwrap().unwrap_err();
+        let ShutdownError::TimedOut(unfinished) = error else {
+            panic!("{error:?}");
+        };
+        let [late] = unfinished.requests() else {
+            panic!("{unfinished:?}");
+        };
+        assert_eq!(
+            (late.path(), late.stage()),
+            ("/endless", RequestStage::Body)
+        );
+        server_ended.await.expect("axum's server ended by itself");
+        assert_eq!(drain.phase(), Phase::Drained);
+        let body = endless.unwrap().into_body();
+        body.collect().await.expect_err("complete");
+    }
+}

@@ -1,0 +1,85 @@
+//! The layer around a tonic server.
+
+use tonic::body::Body;
+use tonic::transport::{Channel, Server};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::*;
+
+async fn start(
+    drain: &Drain,
+) -> (
+    HealthClient<Channel>,
+    JoinHandle<Result<(), tonic::transport::Error>>,
+) {
+    let (_, health) = tonic_health::server::health_reporter();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = Server::builder()
+        .layer(drain.layer())
+        .add_service(health)
+        .serve_with_incoming_shutdown(incoming, drain.reached(Phase::Drained));
+    let serving = tokio::spawn(server);
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+    (HealthClient::new(channel.connect().await.unwrap()), serving)
+}
+
+#[tokio::test]
+async fn a_new_call_is_unavailable_while_a_stream_goes_on() {
+    let drain = Drain::new();
+    let (mut client, serving) = start(&drain).await;
+    let ask = HealthCheckRequest::default;
+    let mut watch = client.watch(ask()).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    assert_eq!(drain.in_flight(), 1);
+    let wait = drain.drain(LONG);
+    let status = client.check(ask()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(status.message(), "server is draining");
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(watch);
+    assert_eq!(wait.await.unwrap().refused(), 1);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_stream_ends_with_status_14() {
+    let drain = Drain::new();
+    let (_, health) = tonic_health::server::health_reporter();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = Server::builder()
+        .layer(drain.layer().track_requests())
+        .add_service(health)
+        .serve_with_incoming(incoming);
+    tokio::spawn(server);
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(channel.connect().await.unwrap());
+    let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = watch.into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    assert_eq!(drain.requests()[0].path(), "/grpc.health.v1.Health/Watch");
+    assert_eq!(drain.cancel(), 1);
+    let status = watch.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(status.message(), "cancelled: server is shutting down");
+}
+
+#[test]
+fn the_layer_fits_tonic_with_closures_too() {
+    let drain = Drain::new();
+    let layer = drain
+        .layer()
+        .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health"));
+    let (_, health) = tonic_health::server::health_reporter();
+    let address = "127.0.0.1:0".parse().unwrap();
+    drop(
+        Server::builder()
+            .layer(layer)
+            .add_service(health)
+            .serve(address),
+    );
+}

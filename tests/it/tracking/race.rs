@@ -1,0 +1,170 @@
+//! Cancelling, again and again and from several threads.
+
+use super::*;
+
+#[test]
+fn each_is_cancelled_once_and_later_ones_are_not() {
+    let drain = Drain::new();
+    assert_eq!(drain.cancel(), 0, "before anything");
+    let _first = stuck(&drain, get("/first"));
+    assert_eq!(drain.cancel(), 1);
+    let mut second = stuck(&drain, get("/second"));
+    assert!(!second.is_woken());
+    assert_eq!(drain.cancel(), 1);
+    assert_eq!(drain.cancel(), 0);
+    assert_eq!(drain.requests().len(), 2, "until their tasks have run");
+    assert!(second.is_woken());
+    assert_ready_ok!(second.poll());
+}
+
+#[test]
+fn cancelled_requests_drain() {
+    let drain = Drain::new();
+    let mut response = stuck(&drain, get("/"));
+    let mut body = streaming(&drain, get("/"), Poll::Pending);
+    let mut wait = task::spawn(drain.drain(SECOND.saturating_mul(u32::MAX)));
+    drain.cancel();
+    assert_ready_ok!(response.poll());
+    let _ = task::spawn(body.frame()).poll();
+    drop(body);
+    assert_ready_ok!(wait.poll());
+}
+
+/// Looks at the list when it is dropped, as the last owner of another tracked request would.
+struct LooksWhenDropped(Drain);
+
+impl Wake for LooksWhenDropped {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for LooksWhenDropped {
+    fn drop(&mut self) {
+        self.0.requests();
+    }
+}
+
+/// On a thread of its own, because a failure is a deadlock.
+#[test]
+fn a_waker_may_run_anything_when_it_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let drain = Drain::new();
+        let never = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
+        let mut response = Box::pin(tracked(&drain, never).call(get("/")));
+        let mut body = streaming(&drain, get("/"), Poll::Pending);
+        for _ in 0..2 {
+            // The one before is dropped when this one takes its place.
+            let waker = Waker::from(Arc::new(LooksWhenDropped(drain.clone())));
+            let cx = &mut Context::from_waker(&waker);
+            assert!(response.as_mut().poll(cx).is_pending());
+            assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+        }
+        drain.cancel();
+        done.send(drain.requests().len()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(60 * SECOND), Ok(2));
+}
+
+/// Requests on several threads, and cancelling on others. Each request ends in one of the possible ways,
+/// and nothing is left behind.
+#[test]
+fn cancelling_races_every_end() {
+    const REQUESTS: usize = 2_000;
+    let drain = Drain::new();
+    let cancelled = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        let stop = StopOnDrop(&done);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    cancelled.fetch_add(drain.cancel(), Ordering::SeqCst);
+                    thread::yield_now();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                for request in drain.requests() {
+                    assert_eq!(request.path(), "/storm");
+                }
+                thread::yield_now();
+            }
+        });
+        let workers: Vec<_> = (0..3)
+            .map(|worker| {
+                let drain = &drain;
+                scope.spawn(move || {
+                    (0..REQUESTS)
+                        .map(|nth| one_of_a_storm(drain, worker + nth))
+                        .sum::<usize>()
+                })
+            })
+            .collect();
+        let ended: usize = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum();
+        drop(stop);
+        ended
+    });
+    assert_eq!((drain.requests().len(), drain.in_flight()), (0, 0));
+    assert!(
+        ended <= cancelled.load(Ordering::SeqCst),
+        "ended without being cancelled"
+    );
+    drain.start_draining();
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// Stops the other threads, also if a worker panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Yields to a few polls, and then answers with a body that has as many frames; given up on the way,
+/// now and then. Returns 1 if it was cancelled.
+fn one_of_a_storm(drain: &Drain, nth: usize) -> usize {
+    let inner = service_fn(|_: Request<Body>| async move {
+        for _ in 0..nth % 4 {
+            tokio::task::yield_now().await;
+        }
+        let frames = (0..nth % 5).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("x"))));
+        let frames = tokio_stream::iter(frames.collect::<Vec<_>>());
+        Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+    });
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut response = Box::pin(tracked(drain, inner).call(get("/storm")));
+    let response = loop {
+        match response.as_mut().poll(cx) {
+            Poll::Ready(response) => break response.unwrap(),
+            Poll::Pending if nth % 7 == 0 => return 0,
+            Poll::Pending => thread::yield_now(),
+        }
+    };
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return 1;
+    }
+    let mut body = std::pin::pin!(response.into_body());
+    let mut frames = 0;
+    loop {
+        match body.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) => frames += 1,
+            Poll::Ready(Some(Err(error))) => {
+                assert!(error.is::<Cancelled>(), "{error:?}");
+                return 1;
+            }
+            Poll::Ready(None) => break,
+            Poll::Pending => thread::yield_now(),
+        }
+        if nth % 11 == 0 {
+            return 0;
+        }
+    }
+    assert_eq!(frames, nth % 5, "a cut body looks complete");
+    0
+}
