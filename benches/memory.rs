@@ -40,7 +40,7 @@ fn main() {
     let drain = Drain::new();
     let inner = service_fn(|_: Request<()>| -> Inner { ready(Ok(Response::new(Body::empty()))) });
     // The first use of a thread takes its index.
-    drop(drain.try_enter());
+    drop(drain.try_acquire());
     let bare = allocated(inner);
     let layered = allocated(drain.layer().layer(inner)) - bare;
     let tracked = allocated(drain.layer().track_requests().layer(inner)) - bare;

@@ -44,7 +44,7 @@ fn in_flight(drain: &Drain, count: usize) -> Vec<Response<ResponseBody<Body>>> {
 fn drop_to_wake(count: usize) -> Duration {
     let drain = Drain::new();
     let mut bodies = in_flight(&drain, count);
-    drain.start();
+    drain.start_draining();
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());
     let mut drained = pin!(drain.drained());

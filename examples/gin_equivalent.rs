@@ -6,19 +6,18 @@
 //! kill -TERM "$(pgrep -x gin_equivalent)"   # or Ctrl-C in the first
 //! ```
 //!
-//! The request that was running is answered in full. The port is closed; a newcomer on a connection
-//! that is still open gets a 503. What is not done after 5 s is named, cancelled and answered with a 503.
-//! Once the background worker has finished the job in its hands the database is closed, and the program
-//! ends: with 0 if all was drained, with 1 and the count of what it abandoned if not. A second signal
-//! ends it at once.
+//! The request that was running is answered in full. The port is closed. A new request on a connection that
+//! is still open is served for a second more, then refused with a 503. What is not done after 5 s is named,
+//! cancelled and answered with a 503. Once the background worker has finished its current job, the database
+//! is closed, and the program ends: with 0 if all was drained, with 1 and the number of requests that it
+//! abandoned if not. A later Ctrl-C ends it at once.
 //!
-//! The environment may set `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the
-//! folder for temporary ones) and `TIMEOUT` (in seconds, default 5).
+//! The environment may set `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the folder
+//! for temporary ones) and `TIMEOUT` (in seconds, default 5).
 
 use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
@@ -41,15 +40,20 @@ type Error = Box<dyn std::error::Error>;
 #[derive(Clone)]
 struct App {
     database: SqlitePool,
-    /// Ids of visits that someone has yet to be thanked for.
+    /// Ids of visits whose visitors are to be thanked.
     jobs: mpsc::Sender<i64>,
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, Error> {
+/// Returns whether nothing was abandoned.
+async fn serve() -> Result<bool, Error> {
+    let drain = Drain::new();
+    // First of all, so that a signal during the start takes effect.
+    let shutdown = Shutdown::on_signal(&drain);
     start_logging();
     let patience = match env::var("TIMEOUT") {
-        Ok(text) => seconds(&text).ok_or_else(|| format!("TIMEOUT={text}: no time in seconds"))?,
+        Ok(text) => {
+            seconds(&text).ok_or_else(|| format!("TIMEOUT={text}: not a time in seconds"))?
+        }
         Err(_) => Duration::from_secs(5),
     };
     let database = open_database().await?;
@@ -57,7 +61,6 @@ async fn main() -> Result<ExitCode, Error> {
     let (stop, stopped) = oneshot::channel();
     let worker = tokio::spawn(work(queue, database.clone(), stopped));
 
-    let drain = Drain::new();
     let app = Router::new()
         .route("/", get(welcome))
         .with_state(App {
@@ -69,36 +72,24 @@ async fn main() -> Result<ExitCode, Error> {
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    let address = listener.local_addr()?;
-    let serve = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-    let server = async {
-        // Not before signals are listened for, which `run` does first: whoever reads it may send one.
-        info!("listening on {address}");
-        serve.await
-    };
+    info!("listening on {}", listener.local_addr()?);
     tokio::spawn(show_progress(drain.clone()));
 
-    let told = async {
-        let signal = signal::shutdown().await;
-        info!("Shutdown Server ...");
-        signal
-    };
-    let served = Shutdown::new(&drain)
-        .on(told)
+    let served = shutdown
         .timeout(patience)
-        .run(server)
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await;
     if let Err(error) = &served {
         error!("{error}; abandoned {}", abandoned(error));
     }
-    // No request is left: now what the requests used.
+    // No request is left. Now what the requests used.
     let close = async {
         drop(stop);
         let worked = timeout(patience, worker).await.is_ok();
         if !worked {
             error!("the worker did not finish; abandoned 1 job");
         }
-        // Bounded too: what was abandoned may still have a connection.
+        // Bounded too: an abandoned request may still have a connection.
         let _ = timeout(GRACE, database.close()).await;
         worked
     };
@@ -113,22 +104,19 @@ async fn main() -> Result<ExitCode, Error> {
         },
     };
     info!("Server exiting");
-    Ok(match served.is_ok() && closed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(served.is_ok() && closed)
 }
 
-/// A day at most: an enormous one has no place on the clock.
+/// A day at most: the clock cannot express an enormous time.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
     Some(seconds.min(DAY))
 }
 
-fn abandoned<E>(error: &ShutdownError<E>) -> usize {
+fn abandoned(error: &ShutdownError) -> usize {
     match error {
         ShutdownError::TimedOut(left) | ShutdownError::Forced(left) => left.in_flight(),
-        ShutdownError::Server(_) => 0,
+        _ => 0,
     }
 }
 
@@ -141,13 +129,13 @@ async fn welcome(State(app): State<App>) -> Result<&'static str, StatusCode> {
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?
         .last_insert_rowid();
     if app.jobs.try_send(visit).is_err() {
-        warn!("no one will be thanked for visit {visit}");
+        warn!("the queue is full: no thanks for visit {visit}");
     }
     Ok("Welcome Gin Server")
 }
 
-/// The background worker. Told to stop it finishes the job in its hands and takes no other: those
-/// are in the database, for the next start.
+/// The background worker. When it is to stop, it finishes the current job and takes no other: those are in
+/// the database, for the next start.
 async fn work(
     mut queue: mpsc::Receiver<i64>,
     database: SqlitePool,
@@ -192,8 +180,7 @@ async fn open_database() -> Result<SqlitePool, sqlx::Error> {
     Ok(database)
 }
 
-/// Logs to stderr. At a terminal the bar is how the drain comes along; elsewhere it is the crate's own
-/// events, a line a second.
+/// Logs to stderr. Progress is a bar at a terminal, and elsewhere the events of the crate, a line a second.
 fn start_logging() {
     let terminal = io::stderr().is_terminal();
     let quiet = if terminal {
@@ -213,9 +200,10 @@ fn start_logging() {
         .init();
 }
 
-/// The bar, at a terminal, until the drain has ended.
+/// Logs that the shutdown has begun, and shows its progress at a terminal.
 async fn show_progress(drain: Drain) {
-    drain.draining().await;
+    drain.closing().await;
+    info!("Shutdown Server ...");
     if !io::stderr().is_terminal() {
         return;
     }
@@ -229,4 +217,14 @@ async fn show_progress(drain: Drain) {
         sleep(Duration::from_millis(100)).await;
     }
     bar.finish_and_clear();
+}
+
+#[tokio::main]
+async fn main() {
+    let complete = serve().await.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        false
+    });
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(i32::from(!complete))
 }

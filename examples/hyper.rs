@@ -1,5 +1,5 @@
 //! hyper and hyper-util alone: HTTP/1 and HTTP/2 on one port. The accept loop is the server that a
-//! `Shutdown` runs: it ends once draining has begun and its connections are closed.
+//! `Shutdown` runs. It ends once it was told to close and its connections are closed.
 //!
 //! ```sh
 //! cargo run --example hyper
@@ -22,33 +22,33 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tower::{ServiceBuilder, service_fn};
-use tower_drain::{Drain, Shutdown};
+use tower_drain::{Drain, Reached, Shutdown};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     sleep(Duration::from_secs(2)).await;
     Ok(Response::new(Full::from("hello\n")))
 }
 
-async fn serve(listener: TcpListener, drain: &Drain) -> Result<(), Infallible> {
+async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
     let service = ServiceBuilder::new()
         .layer(drain.layer())
         .service(service_fn(hello));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    // Without a timer half a request head would be waited for to the end.
+    // Without a timer there is no limit on the time that a request head may take.
     server.http1().timer(TokioTimer::new());
     let connections = GracefulShutdown::new();
-    let mut draining = std::pin::pin!(drain.draining());
+    let mut closing = std::pin::pin!(closing);
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // Out of file descriptors, say: that passes, and no server stops for it.
+                // For example no file descriptors left, which is no reason to stop.
                 Err(_) => {
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },
-            () = &mut draining => break,
+            () = &mut closing => break,
         };
         let service = TowerToHyperService::new(service.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
@@ -59,23 +59,30 @@ async fn serve(listener: TcpListener, drain: &Drain) -> Result<(), Infallible> {
             }
         });
     }
-    // The port first, so that nobody waits in its queue; then the connections.
+    // The port first, so that no client waits in its queue. Then the connections.
     drop(listener);
     connections.shutdown().await;
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain);
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
+    let listener = TcpListener::bind(address).await?;
+    eprintln!("listening on {}", listener.local_addr()?);
+    let report = shutdown
+        .run(|closing| accept(listener, &drain, closing))
+        .await?;
+    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let drain = Drain::new();
-    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let server = async {
-        eprintln!("listening on {address}");
-        serve(listener, &drain).await
-    };
-    let report = Shutdown::new(&drain).run(server).await?;
-    eprintln!("{} were in flight", report.in_flight_at_start());
-    Ok(())
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

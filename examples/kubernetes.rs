@@ -6,9 +6,9 @@
 //! kill -TERM "$(pgrep -x kubernetes)"
 //! ```
 //!
-//! Kubernetes sends SIGTERM at the same time as it begins to tell its nodes and balancers that the
-//! pod is going away, and nobody reports when they all know. So the pod goes on serving for a while:
-//! until nobody has come for 5 s, and 15 s at the most.
+//! Kubernetes sends SIGTERM at the same time as it starts to tell its nodes and load balancers that the pod
+//! is leaving. Nothing reports when they all know. So the pod goes on serving for a while: until no request
+//! has arrived for 5 s, at most 15 s.
 
 use std::env;
 use std::io;
@@ -18,34 +18,40 @@ use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_drain::{Drain, Shutdown};
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The crate's own events say which phase it is in, how it comes along and what was late.
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    // The events of the crate: each phase, progress, and what was late.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
+    // Altogether less than `terminationGracePeriodSeconds`.
+    let shutdown = Shutdown::on_signal(&drain)
+        .lame_duck(Duration::from_secs(15))
+        .quiet_period(Duration::from_secs(5))
+        .timeout(Duration::from_secs(25));
+
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
-        // By name, so that the log says which request it is that holds up a deploy.
+        // Tracked, so that the log says which request holds up a deploy.
         .layer(drain.layer().track_requests())
-        // After the layer, so outside of it: probes are no requests to wait for.
+        // Added after the layer, so outside of it: probes are not worth waiting for.
         .route_service("/readyz", drain.readiness())
-        // Alive to the end: a liveness probe that failed while draining would get the pod killed.
+        // Alive to the end: a liveness probe that fails while draining gets the pod killed.
         .route("/livez", get(|| async { "alive\n" }));
-
     let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
     let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
+    tracing::info!("listening on {}", listener.local_addr()?);
 
-    // Together less than `terminationGracePeriodSeconds`.
-    Shutdown::new(&drain)
-        .lame_duck(Duration::from_secs(15))
-        .quiet(Duration::from_secs(5))
-        .timeout(Duration::from_secs(25))
-        .run(async {
-            tracing::info!("listening on {address}");
-            server.await
-        })
-        .await?; // An error makes the exit code 1.
+    shutdown
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .await?;
     Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

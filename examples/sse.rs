@@ -1,5 +1,5 @@
-//! Server-sent events: a stream without an end, which would hold any graceful shutdown open. It ends
-//! itself when draining begins, by one line; the browser reconnects, to another server.
+//! Server-sent events: a stream without an end, which would keep any graceful shutdown waiting. It ends
+//! itself when the server closes, by one line. The browser reconnects, to another server.
 //!
 //! ```sh
 //! cargo run --example sse
@@ -23,28 +23,33 @@ use tower_drain::{Drain, Shutdown};
 async fn events(State(drain): State<Drain>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let ticks = IntervalStream::new(interval(Duration::from_secs(1)))
         .map(|_| Ok(Event::default().data("tick")))
-        .take_until(drain.draining()); // The line.
+        .take_until(drain.closing()); // The line.
     Sse::new(ticks)
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(10));
     let app = Router::new()
         .route("/", get(events))
         .with_state(drain.clone())
         .layer(drain.layer());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-    let report = Shutdown::new(&drain)
-        .timeout(Duration::from_secs(10))
-        .run(async {
-            eprintln!("listening on {address}");
-            server.await
-        })
+    eprintln!("listening on {}", listener.local_addr()?);
+    let report = shutdown
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_start());
+    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

@@ -1,14 +1,14 @@
-//! Who is holding up the shutdown? A page that shows it, on a port of its own that stays open while
-//! the other one drains; as JSON too, for curl.
+//! Which request holds up the shutdown? A page that shows it, on a port of its own that stays open while the
+//! other one drains. As JSON too, for curl.
 //!
 //! ```sh
 //! cargo run --example status_page            # then open http://127.0.0.1:8081/, start a few slow
-//!                                            # requests there, and watch them leave after
+//!                                            # requests there, and watch them end after
 //! kill -TERM "$(pgrep -x status_page)"
 //! curl http://127.0.0.1:8081/status.json
 //! ```
 //!
-//! The lame duck takes 5 s and the drain 20 s at the most; what is left then is cancelled.
+//! The lame duck takes 5 s, closing and draining at most 20 s. What is left then is cancelled.
 
 use std::env;
 use std::io;
@@ -29,7 +29,7 @@ async fn status(State(drain): State<Drain>) -> impl IntoResponse {
     let status = drain.status();
     let oldest = status.oldest().iter().map(|request| {
         json!({
-            "method": request.method().as_str(),
+            "method": request.method(),
             "path": request.path(),
             "stage": request.stage().to_string(),
             "age": request.age().as_secs_f64(),
@@ -50,10 +50,17 @@ async fn listen(variable: &str, default: &str) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn slow(Path(seconds): Path<u64>) -> &'static str {
+    sleep(Duration::from_secs(seconds)).await;
+    "Welcome Gin Server"
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain)
+        .lame_duck(Duration::from_secs(5))
+        .timeout(Duration::from_secs(20));
     let app = Router::new()
         .route("/", get(async || slow(Path(5)).await))
         .route("/slow/{seconds}", get(slow))
@@ -61,7 +68,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = listen("ADDR", "127.0.0.1:8080").await?;
     let address = listener.local_addr()?;
 
-    // Not drained, and so there to the end. Its own requests would only be in the way.
+    // On a port of its own, without the layer: reachable to the end, and not counted.
     let page = PAGE.replace("{{app}}", &address.to_string());
     let admin = Router::new()
         .route("/", get(async move || Html(page)))
@@ -71,19 +78,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing::info!("status page on http://{}/", admin_listener.local_addr()?);
     tokio::spawn(axum::serve(admin_listener, admin).into_future());
 
-    let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-    Shutdown::new(&drain)
-        .lame_duck(Duration::from_secs(5))
-        .timeout(Duration::from_secs(20))
-        .run(async {
-            tracing::info!("listening on {address}");
-            server.await
-        })
+    tracing::info!("listening on {address}");
+    shutdown
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
     Ok(())
 }
 
-async fn slow(Path(seconds): Path<u64>) -> &'static str {
-    sleep(Duration::from_secs(seconds)).await;
-    "Welcome Gin Server"
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

@@ -1,11 +1,12 @@
-//! A gRPC server with tonic: its health service says NOT_SERVING from the lame duck on, and once
-//! draining has started new calls get status 14, `UNAVAILABLE`, on which clients retry elsewhere.
+//! A gRPC server with tonic. Its health service reports NOT_SERVING from the lame duck on. Calls that
+//! cross the server's GOAWAY are served; later ones get status 14, `UNAVAILABLE`, on which clients retry
+//! elsewhere.
 //!
 //! ```sh
 //! cargo run --example tonic                 # serves on 127.0.0.1:50051 until Ctrl-C
 //! ```
 //!
-//! The service is written by hand so that building needs no protoc: it is what `tonic-build` makes of
+//! The service is written by hand, so that building needs no protoc. `tonic-build` would generate it from
 //! `service Greeter { rpc Greet(Name) returns (Greeting); }`.
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tonic_prost::ProstCodec;
 use tower_drain::{Drain, Phase, Shutdown};
 
@@ -83,47 +85,58 @@ impl tower::Service<Request<Body>> for Greeter {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+/// Reports the phases to health checks.
+async fn report_health(drain: Drain, health: HealthReporter) {
+    // The server as a whole, which is what most probes ask for, and the service.
+    let services = ["", Greeter::NAME];
+    drain.reached(Phase::LameDuck).await;
+    for service in services {
+        let status = ServingStatus::NotServing;
+        health.set_service_status(service, status).await;
+    }
+    drain.closing().await;
+    // Ends the health streams, which would keep their connections open.
+    let mut health = health;
+    for service in services {
+        health.clear_service_status(service).await;
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let drain = Drain::new();
-    let (mut health, health_service) = tonic_health::server::health_reporter();
+    let shutdown = Shutdown::on_signal(&drain).lame_duck(Duration::from_secs(5));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
+    tokio::spawn(report_health(drain.clone(), health));
 
-    let phases = drain.clone();
-    tokio::spawn(async move {
-        phases.reached(Phase::LameDuck).await;
-        // The server as a whole, which is what most probes ask for, and the service.
-        for service in ["", Greeter::NAME] {
-            let status = ServingStatus::NotServing;
-            health.set_service_status(service, status).await;
-        }
-        phases.drained().await;
-        // This ends the health streams, without which their connections would stay open.
-        for service in ["", Greeter::NAME] {
-            health.clear_service_status(service).await;
-        }
-    });
-
-    // Health is exempt: its `Watch` streams never end, and probes are no work to wait for.
+    // Health checks are exempt: their streams have no end, and probes are not worth waiting for.
     let layer = drain
         .layer()
         .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
-    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".into());
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    // With an address, and not a listener, this is `serve_with_shutdown(address, drain.draining())`.
     let server = tonic::transport::Server::builder()
         .layer(layer)
         .add_service(health_service)
-        .add_service(Greeter)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), drain.draining());
-    let report = Shutdown::new(&drain)
-        .lame_duck(Duration::from_secs(5))
-        .run(async {
-            eprintln!("listening on {address}");
-            server.await
-        })
+        .add_service(Greeter);
+
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".into());
+    let listener = TcpListener::bind(address).await?;
+    eprintln!("listening on {}", listener.local_addr()?);
+    let incoming = TcpListenerStream::new(listener);
+    // With an address instead of a listener: `serve_with_shutdown(address, closing)`.
+    let report = shutdown
+        .run(|closing| server.serve_with_incoming_shutdown(incoming, closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_start());
+    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

@@ -1,6 +1,6 @@
-//! WebSockets, which outlive their request: hyper drops its body with the 101. Each socket holds the
-//! drain open by the request's permit, and is told when draining has begun, so that it can say
-//! goodbye (1001, going away) instead of being cut off.
+//! WebSockets, which outlive their request: hyper drops its body with the 101. Each socket keeps the drain
+//! waiting with the request's permit, and watches `closing()`, so that it can say goodbye (1001, going away)
+//! instead of being cut off.
 //!
 //! ```sh
 //! cargo run --example websocket              # then connect to ws://127.0.0.1:8080/, and Ctrl-C
@@ -19,8 +19,7 @@ use tower_drain::{Drain, Permit, Shutdown};
 
 async fn upgrade(
     State(drain): State<Drain>,
-    // The request's own, from `share_permit()`. It was given before draining began, and there is no
-    // moment between the request and the socket at which nothing is in flight.
+    // The request's own, from `share_permit()`: at no moment between request and socket is the count zero.
     Extension(permit): Extension<Permit>,
     socket: WebSocketUpgrade,
 ) -> Response {
@@ -31,16 +30,16 @@ async fn upgrade(
 }
 
 async fn echo(mut socket: WebSocket, drain: Drain) {
-    let mut draining = std::pin::pin!(drain.draining());
+    let mut closing = std::pin::pin!(drain.closing());
     loop {
         let message = tokio::select! {
             message = socket.recv() => message,
-            () = &mut draining => {
+            () = &mut closing => {
                 let away = CloseFrame {
                     code: close_code::AWAY,
                     reason: "the server is going away".into(),
                 };
-                // An error is a client that has gone already.
+                // An error means that the client has gone.
                 let _ = socket.send(Message::Close(Some(away))).await;
                 return;
             }
@@ -51,31 +50,36 @@ async fn echo(mut socket: WebSocket, drain: Drain) {
                     return;
                 }
             }
-            // axum answers pings, and the client's goodbye, when it is asked for the next message.
+            // axum answers pings, and a close by the client, when it is polled for the next message.
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return,
         }
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(10));
     let app = Router::new()
         .route("/", any(upgrade))
         .with_state(drain.clone())
         .layer(drain.layer().share_permit());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-    let report = Shutdown::new(&drain)
-        .timeout(Duration::from_secs(10))
-        .run(async {
-            eprintln!("listening on {address}");
-            server.await
-        })
+    eprintln!("listening on {}", listener.local_addr()?);
+    let report = shutdown
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_start());
+    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
 }

@@ -1,4 +1,4 @@
-//! The smaller examples, each as a process: that it does what its first lines say.
+//! The smaller examples, each as a process: it does what its first lines say.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -42,7 +42,7 @@ fn websocket(server: &Process) -> TcpStream {
 }
 
 #[test]
-fn websocket_says_goodbye_and_holds_the_drain_open_until_then() {
+fn websocket_says_goodbye_and_keeps_the_drain_waiting_until_then() {
     let server = Process::start("websocket", &[]);
     let mut socket = websocket(&server);
     // Text, one byte, with a mask of zeros; it comes back without one.
@@ -92,32 +92,32 @@ fn kubernetes_is_alive_but_not_ready() {
     let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
     assert_eq!([status("/readyz"), status("/livez")], ["200", "200"]);
     server.signal(SIGTERM);
-    server.logged("lame duck");
+    server.logged("entering lame duck");
     let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
     assert_eq!([status("/readyz"), status("/livez")], ["503", "200"]);
     let exited = server.exit().with(0);
-    assert!(exited.said("lame duck: ") < exited.said("drained: "));
+    assert!(exited.said("entering lame duck") < exited.said("drained "));
 }
 
 #[test]
-fn systemd_is_told() {
+fn systemd_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut message = [0; 200];
-        let length = manager.recv(&mut message).unwrap();
-        String::from_utf8(message[..length].to_vec()).unwrap()
+    let message = || {
+        let mut bytes = [0; 200];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
     };
     let server = Process::start("systemd", &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
-    assert_eq!(told(), "READY=1\nSTATUS=serving\n");
+    assert_eq!(message(), "READY=1\nSTATUS=serving\n");
     server.signal(SIGTERM);
-    assert!(told().starts_with("STATUS=lame duck"));
+    assert!(message().starts_with("STATUS=lame duck"));
     for _ in 0..3 {
         answer(get(&server, "/readyz", ""));
     }
-    assert_eq!(told(), "STOPPING=1\nSTATUS=draining: 0 in flight\n");
+    assert_eq!(message(), "STOPPING=1\nSTATUS=closing: 0 in flight\n");
     server.exit().with(0);
 }
 

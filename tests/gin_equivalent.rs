@@ -1,5 +1,5 @@
-//! The example as a process of its own, with real signals: what its clients get, what it logs, how
-//! it exits, and what is in its database afterwards.
+//! The example as a process of its own, with real signals: what its clients get, what it logs, how it exits,
+//! and what its database contains afterwards.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -62,21 +62,21 @@ fn rows(folder: &tempfile::TempDir) -> (i64, i64) {
 }
 
 #[test]
-fn what_runs_is_answered_newcomers_are_not_and_the_rows_are_there() {
+fn running_requests_are_answered_later_ones_refused_and_the_rows_are_there() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start("30");
-        // Half a head: hyper lets it finish, and the layer refuses what it becomes.
-        let mut newcomer = server.process.connect();
-        newcomer
+        // Half a head, which hyper lets finish.
+        let mut later = server.process.connect();
+        later
             .write_all(b"GET / HTTP/1.1\r\nHost: here\r\n")
             .unwrap();
-        read_by_the_server(&newcomer);
+        read_by_the_server(&later);
         let running = [server.request(), server.request(), server.request()];
         server.process.signal(signal);
         server.process.logged("Shutdown Server ...");
-        server.process.logged("in_flight=3");
-        newcomer.write_all(b"\r\n").unwrap();
-        let refused = answer(newcomer);
+        server.process.logged("draining in_flight=3");
+        later.write_all(b"\r\n").unwrap();
+        let refused = answer(later);
         assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
         assert!(refused.contains("connection: close\r\n"), "{refused}");
         // axum closes the port on a task of its own, while the requests still run.
@@ -98,7 +98,7 @@ fn what_runs_is_answered_newcomers_are_not_and_the_rows_are_there() {
 }
 
 #[test]
-fn the_worker_finishes_the_job_in_its_hands() {
+fn the_worker_finishes_its_current_job() {
     let mut server = Server::start("30");
     let running = server.request();
     server.process.signal(Signal::SIGTERM);
@@ -127,10 +127,7 @@ fn what_is_in_flight_at_the_deadline_is_abandoned_and_counted() {
     let (exited, folder) = server.exit();
     let exited = exited.with(1);
     let line = &exited.log[exited.said("; abandoned 2")];
-    assert!(
-        line.contains("2 still in flight: GET / (handler, "),
-        "{line}"
-    );
+    assert!(line.contains("GET / (handler, "), "{line}");
     exited.said("Server exiting");
     for stream in running {
         let answer = answer(stream);
@@ -149,21 +146,21 @@ fn a_connection_open_at_the_deadline_is_no_success() {
     server.process.signal(Signal::SIGTERM);
     let (exited, _) = server.exit();
     let exited = exited.with(1);
-    exited.said("connections still open");
+    exited.said("connections are still open");
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_later_interrupt_ends_it_at_once() {
     let mut server = Server::start("3600");
     let running = server.request();
     server.process.signal(Signal::SIGINT);
     server.process.logged("Shutdown Server ...");
-    server.process.logged("in_flight=1");
+    server.process.logged("draining in_flight=1");
     server.process.signal(Signal::SIGINT);
     let (exited, _) = server.exit();
     let exited = exited.with(1);
     let line = &exited.log[exited.said("; abandoned 1")];
-    assert!(line.contains("forced to stop after "), "{line}");
+    assert!(line.contains("forced to stop: "), "{line}");
     assert!(answer(running).starts_with("HTTP/1.1 503 "));
 }
 
@@ -180,11 +177,11 @@ fn a_client_that_hangs_up_is_not_waited_for() {
 }
 
 #[test]
-fn what_it_cannot_use_is_named() {
+fn bad_settings_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value, said) in [
-        ("TIMEOUT", "soon", "TIMEOUT=soon: no time in seconds"),
-        ("TIMEOUT", "-1", "TIMEOUT=-1: no time in seconds"),
+        ("TIMEOUT", "soon", "TIMEOUT=soon: not a time in seconds"),
+        ("TIMEOUT", "-1", "TIMEOUT=-1: not a time in seconds"),
         ("ADDR", "nowhere", "cannot listen on nowhere: "),
     ] {
         let output = Command::new(binary("gin_equivalent"))

@@ -40,7 +40,7 @@ fn use_one(drained: bool) {
     let response = assert_ready_ok!(task::spawn(service.call(Request::new(()))).poll());
     assert_eq!(drain.in_flight(), 1);
     if drained {
-        drain.start();
+        drain.start_draining();
     }
     drop(response);
 }
@@ -68,7 +68,7 @@ fn a_request_in_flight_allocates_nothing() {
     let drain = Drain::new();
     let service = drain.layer().layer(service_fn(inner));
     // The first use of a thread takes its index.
-    drop(drain.try_enter());
+    drop(drain.try_acquire());
     let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
     let mut in_flight = Vec::with_capacity(1_000);
     let region = Region::new(ALLOCATOR);

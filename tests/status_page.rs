@@ -1,4 +1,4 @@
-//! The example's page, as a browser shows it.
+//! The page of the example, in a browser.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use process::{Process, answer};
 
-/// What a browser has made of the page after it has run for a while: for two seconds, by its own clock.
+/// The page after two seconds, by the clock of the browser.
 fn dom(url: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new("chromium")
@@ -63,7 +63,7 @@ fn shows(dom: &str, what: &[&str]) {
 
 #[test]
 #[ignore = "needs Chromium: .ci/run installs it and runs this"]
-fn the_page_shows_who_is_left() {
+fn the_page_shows_what_is_left() {
     let mut server = Process::start("status_page", &[("ADMIN", "127.0.0.1:0")]);
     let line = server.earlier("status page on ");
     let url = line.rsplit(' ').next().unwrap();
@@ -80,7 +80,7 @@ fn the_page_shows_who_is_left() {
     assert!(!page.contains("secret"), "{page}");
 
     server.signal(Signal::SIGINT);
-    server.logged("draining: ");
+    server.logged("draining ");
     slow.pop();
     until(url, r#""in_flight":2"#);
     shows(

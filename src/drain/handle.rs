@@ -247,10 +247,12 @@ impl Drain {
     /// # }
     /// ```
     pub fn close(&self) -> bool {
-        let since = lock(&self.shared.lame_duck_since);
+        let turn = lock(&self.shared.lame_duck_since);
+        // Before the waiters are woken, whose requests may end at once.
+        let in_flight = self.in_flight();
         let changed = self.shared.gate.start_closing();
-        drop(since);
-        self.notify_if(changed, log::closing)
+        drop(turn);
+        self.notify_if(changed, |_| log::closing(in_flight))
     }
 
     /// Starts draining: new requests are refused from now on. This cannot be undone.
@@ -454,7 +456,7 @@ impl Drain {
             .filter(|_| self.shared.drained_logged.set(()).is_ok())
     }
 
-    fn notify_if(&self, changed: bool, log: fn(&Self)) -> bool {
+    fn notify_if(&self, changed: bool, log: impl FnOnce(&Self)) -> bool {
         if changed {
             self.shared.gate.notify();
             log(self);

@@ -21,13 +21,9 @@ pub(super) fn resumed(drain: &Drain) {
     );
 }
 
-pub(super) fn closing(drain: &Drain) {
+pub(super) fn closing(in_flight: usize) {
     #[cfg(feature = "tracing")]
-    tracing::info!(
-        target: "tower_drain",
-        in_flight = drain.in_flight(),
-        "closing"
-    );
+    tracing::info!(target: "tower_drain", in_flight, "closing");
 }
 
 pub(super) fn draining(drain: &Drain) {

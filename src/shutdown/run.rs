@@ -139,10 +139,10 @@ impl<O, F> Shutdown<O, F> {
             }
 
             // Closing, until the server has ended, or its maximum has passed.
-            drain.close();
             report.lame_duck = since.elapsed();
             since = Instant::now();
             report.in_flight_at_close = drain.in_flight();
+            drain.close();
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
             drain.set_deadline(Phase::Closing, closing);

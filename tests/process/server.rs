@@ -1,16 +1,15 @@
-//! The server that the tests of processes start: not an example to learn from (those are in
-//! `examples/`), but one with a route for each way in which a shutdown can be difficult.
+//! The server that the tests of processes start. Not an example to learn from, those are in `examples/`: it
+//! has a route for each way in which a shutdown can be difficult.
 //!
-//! The environment sets `ADDR`, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the
-//! same for gRPC: `grpc-drain`, `grpc-plain`), `TRACK` for the layer to track requests, and in seconds
-//! `LAME_DUCK`, `QUIET` and `TIMEOUT`.
+//! The environment sets `ADDR`, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the same for
+//! gRPC: `grpc-drain`, `grpc-plain`), `TRACK` to track requests, `STARTUP` for the seconds between listening
+//! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `CLOSING` and `TIMEOUT`.
 
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::future::{Future, IntoFuture, pending};
 use std::io;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
-use tower_drain::{Drain, Shutdown, signal};
+use tower_drain::{Drain, Reached, ServerOutput, Shutdown, signal};
 use tracing::info;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -32,8 +31,7 @@ fn seconds(name: &str, default: f64) -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(default))
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, AnyError> {
+async fn serve() -> Result<(), AnyError> {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -41,11 +39,8 @@ async fn main() -> Result<ExitCode, AnyError> {
     let kind = env::var("SERVER").unwrap_or_else(|_| "drain".into());
     let listener = TcpListener::bind(env::var("ADDR")?).await?;
     let address = listener.local_addr()?;
-    let listening = move || info!("listening on {address}");
     let drain = Drain::new();
-    let plain = async {
-        signal::shutdown().await;
-    };
+    let plain = signal::shutdown();
     match kind.as_str() {
         "drain" => {
             let layer = match env::var("TRACK") {
@@ -55,64 +50,65 @@ async fn main() -> Result<ExitCode, AnyError> {
             let app = routes(&drain)
                 .layer(layer)
                 .route_service("/readyz", drain.readiness());
-            let server = axum::serve(listener, app).with_graceful_shutdown(drain.draining());
-            Ok(shut_down(&drain, listening, server).await)
+            let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
+            run(&drain, address, serve).await
         }
         "plain" => {
+            let closing = async {
+                plain.await;
+            };
             let app = routes(&drain).route("/readyz", get(|| async {}));
-            listening();
-            let server = axum::serve(listener, app);
-            server.with_graceful_shutdown(plain).await?;
-            Ok(ExitCode::SUCCESS)
+            info!("listening on {address}");
+            axum::serve(listener, app)
+                .with_graceful_shutdown(closing)
+                .await?;
+            Ok(())
         }
         "grpc-drain" => {
             let app = grpc_routes()
                 .layer(drain.layer())
                 .route_service("/readyz", drain.readiness());
-            let server = tonic::transport::Server::builder()
-                .add_routes(app.into())
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), drain.draining());
-            Ok(shut_down(&drain, listening, server).await)
+            let server = tonic::transport::Server::builder().add_routes(app.into());
+            let incoming = TcpListenerStream::new(listener);
+            let serve = |closing| server.serve_with_incoming_shutdown(incoming, closing);
+            run(&drain, address, serve).await
         }
         "grpc-plain" => {
+            let closing = async {
+                plain.await;
+            };
             let app = grpc_routes().route("/readyz", get(|| async {}));
-            listening();
+            info!("listening on {address}");
             tonic::transport::Server::builder()
                 .add_routes(app.into())
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), plain)
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closing)
                 .await?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
         other => Err(format!("no such server: {other}").into()),
     }
 }
 
-async fn shut_down<E: Error>(
+async fn run<S>(
     drain: &Drain,
-    listening: impl FnOnce(),
-    server: impl IntoFuture<Output = Result<(), E>>,
-) -> ExitCode {
-    // Said by the server, which is first polled when signals are listened for: whoever reads it may
-    // send one.
-    let server = async {
-        listening();
-        server.await
-    };
-    let shutdown = Shutdown::new(drain)
+    address: std::net::SocketAddr,
+    server: impl FnOnce(Reached) -> S,
+) -> Result<(), AnyError>
+where
+    S: IntoFuture<Output: ServerOutput>,
+{
+    let shutdown = Shutdown::on_signal(drain)
         .lame_duck(seconds("LAME_DUCK", 0.0))
-        .probes(1)
-        .quiet(seconds("QUIET", 0.2))
+        .min_failed_probes(1)
+        .quiet_period(seconds("QUIET", 0.2))
+        .closing(seconds("CLOSING", 1.0))
         .timeout(seconds("TIMEOUT", 30.0));
-    match shutdown.run(server).await {
-        Ok(report) => {
-            info!("exit: {report:?}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            info!("exit: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    info!("listening on {address}");
+    // A start-up that takes its time, and is not over when the signal arrives.
+    std::thread::sleep(seconds("STARTUP", 0.0));
+    let report = shutdown.run(server).await?;
+    info!("exit: {report:?}");
+    Ok(())
 }
 
 fn grpc_routes() -> Router {
@@ -120,9 +116,9 @@ fn grpc_routes() -> Router {
     tonic::service::Routes::new(health).into_axum_router()
 }
 
-/// What makes a shutdown difficult. Each handler says on the log that it runs.
+/// What makes a shutdown difficult. Each handler logs that it runs.
 fn routes(drain: &Drain) -> Router {
-    let draining = drain.clone();
+    let closing = drain.clone();
     let refusing = drain.clone();
     let chunks = drain.clone();
     Router::new()
@@ -138,14 +134,14 @@ fn routes(drain: &Drain) -> Router {
         .route("/echo", post(|body: Bytes| async { body }))
         // In flight across the signal.
         .route(
-            "/draining",
+            "/closing",
             get(async move || {
-                info!("runs /draining");
-                draining.draining().await;
+                info!("runs /closing");
+                closing.closing().await;
                 "done"
             }),
         )
-        // In flight until another one has been refused.
+        // In flight until another request has been refused.
         .route(
             "/refused",
             get(async move || {
@@ -163,14 +159,14 @@ fn routes(drain: &Drain) -> Router {
                 pending().await
             }),
         )
-        // The second chunk comes when draining has begun.
+        // The second chunk follows when the server is told to close.
         .route(
             "/chunks",
             get(async move || {
                 let first = tokio_stream::once(Bytes::from("first,"));
                 let last = once(async move {
                     info!("runs /chunks");
-                    chunks.draining().await;
+                    chunks.closing().await;
                     Bytes::from("last")
                 });
                 Body::from_stream(first.chain(last).map(Ok::<_, Infallible>))
@@ -193,11 +189,20 @@ fn routes(drain: &Drain) -> Router {
         )
 }
 
-/// A stream of one, when it is there.
+/// A stream of one item, once it is there.
 fn once<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl tokio_stream::Stream<Item = T> {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     tokio::spawn(async move { sender.send(future.await).await });
     tokio_stream::wrappers::ReceiverStream::new(receiver)
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        info!("exit: {error}");
+    }
+    std::process::exit(outcome.is_err().into())
 }
