@@ -6,8 +6,8 @@
 //! and wake nothing while they hold it.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Mutex, OnceLock};
+use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
@@ -31,20 +31,18 @@ pub(super) struct RegistryOwner {
     registry: OnceLock<&'static Registry>,
 }
 
-/// A request in the registry. Dropping it removes the request.
+/// A request in the registry. Dropping it removes the request. One word, because futures and bodies that
+/// are not tracked have room for it too.
 pub(crate) struct TrackedRequest {
-    registry: &'static Registry,
-    shard: u32,
-    index: u32,
+    slot: &'static Slot,
 }
 
 /// Slots that are used and freed. Memory for the highest number so far is kept.
 #[derive(Default)]
 struct Slots {
-    /// In chunks, so that growing moves nothing.
-    chunks: Vec<Box<[Slot]>>,
+    chunks: Vec<&'static [Slot]>,
     /// The head of the list of free slots.
-    free: Option<u32>,
+    free: Option<&'static Slot>,
 }
 
 const CHUNK: usize = 64;
@@ -52,9 +50,17 @@ const CHUNK: usize = 64;
 /// Aligned, so that no two threads write to the same cache lines, wherever the allocator puts them.
 #[repr(align(128))]
 struct Slot {
+    /// Where it is given back.
+    registry: &'static Registry,
+    shard: usize,
+    /// Locked after the shard, or alone.
+    state: Mutex<SlotState>,
+}
+
+struct SlotState {
     request: Option<Entry>,
     /// The next free slot, if this one is free.
-    next_free: Option<u32>,
+    next_free: Option<&'static Slot>,
     // Outside of the entry, so that only as much is copied as the texts are long.
     method: MethodText,
     path: PathText,
@@ -93,34 +99,32 @@ impl RegistryOwner {
 
 impl Registry {
     pub(crate) fn insert(&'static self, method: &str, path: &str, tag: Tag) -> TrackedRequest {
-        let entry = Entry {
-            since: Instant::now(),
+        let since = Instant::now();
+        let (shard, mut slots) = self.shards.current();
+        let slot = match slots.free {
+            Some(free) => free,
+            None => slots.grow(self, shard),
+        };
+        let mut state = lock(&slot.state);
+        slots.free = state.next_free.take();
+        drop(slots);
+        state.request = Some(Entry {
+            since,
             stage: RequestStage::Handler,
             cancelled: false,
             tag,
             waker: None,
-        };
-        let (shard, mut slots) = self.shards.current();
-        let index = slots.take();
-        let slot = slots.get(index);
-        slot.request = Some(entry);
-        slot.method.set(method);
-        slot.path.set(path);
-        TrackedRequest {
-            registry: self,
-            // At most 64.
-            shard: shard as u32,
-            index,
-        }
+        });
+        state.method.set(method);
+        state.path.set(path);
+        TrackedRequest { slot }
     }
 
     /// Returns all requests, oldest first.
     pub(super) fn requests(&self) -> Vec<InFlightRequest> {
         let now = Instant::now();
         let mut requests = Vec::new();
-        for slots in self.shards.iter() {
-            requests.extend(slots.used().map(|(slot, entry)| slot.snapshot(entry, now)));
-        }
+        self.for_each(|state, entry| requests.push(entry.snapshot(state, now)));
         requests.sort_by_key(|request| std::cmp::Reverse(request.age()));
         requests
     }
@@ -129,26 +133,35 @@ impl Registry {
     pub(super) fn oldest(&self, limit: usize) -> Vec<InFlightRequest> {
         let now = Instant::now();
         let mut requests: Vec<InFlightRequest> = Vec::with_capacity(limit + 1);
+        self.for_each(|state, entry| {
+            let age = now.saturating_duration_since(entry.since);
+            let place = requests.partition_point(|request| request.age() >= age);
+            if place < limit {
+                requests.truncate(limit - 1);
+                requests.insert(place, entry.snapshot(state, now));
+            }
+        });
+        requests
+    }
+
+    fn for_each(&self, mut f: impl FnMut(&SlotState, &Entry)) {
         for slots in self.shards.iter() {
-            for (slot, entry) in slots.used() {
-                let age = now.saturating_duration_since(entry.since);
-                let place = requests.partition_point(|request| request.age() >= age);
-                if place < limit {
-                    requests.truncate(limit - 1);
-                    requests.insert(place, slot.snapshot(entry, now));
+            for slot in slots.chunks.iter().copied().flatten() {
+                let state = lock(&slot.state);
+                if let Some(entry) = &state.request {
+                    f(&state, entry);
                 }
             }
         }
-        requests
     }
 
     /// Cancels each request and wakes its task. Returns how many had not been cancelled before.
     pub(super) fn cancel(&self) -> usize {
         let mut cancelled = 0;
         let mut wakers = Vec::new();
-        for mut slots in self.shards.iter() {
-            for slot in slots.chunks.iter_mut().flatten() {
-                if let Some(entry) = &mut slot.request {
+        for slots in self.shards.iter() {
+            for slot in slots.chunks.iter().copied().flatten() {
+                if let Some(entry) = &mut lock(&slot.state).request {
                     cancelled += usize::from(!mem::replace(&mut entry.cancelled, true));
                     wakers.extend(entry.waker.take());
                 }
@@ -162,52 +175,39 @@ impl Registry {
 // === impl TrackedRequest ===
 
 impl TrackedRequest {
-    /// Returns the tag if the request has been cancelled. If not, registers the task to be woken when
-    /// it is.
-    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<Tag> {
+    /// Returns the tag if the request has been cancelled. If not, notes that the handler has responded, or
+    /// else registers the task to be woken when the request is cancelled.
+    #[inline(never)]
+    pub(crate) fn poll(&self, responded: bool, cx: &mut Context<'_>) -> Option<Tag> {
         // A waker may run any code when it is cloned or dropped, so neither happens under the lock.
-        let mut waker = Some(cx.waker().clone());
-        self.with_entry(|entry| {
-            if entry.cancelled {
-                return Poll::Ready(entry.tag);
-            }
-            mem::swap(&mut entry.waker, &mut waker);
-            Poll::Pending
-        })
-        .unwrap_or(Poll::Pending)
-    }
-
-    /// Returns the tag if the request has been cancelled.
-    pub(crate) fn cancelled(&self) -> Option<Tag> {
-        self.with_entry(|entry| entry.cancelled.then_some(entry.tag))
-            .flatten()
-    }
-
-    /// Notes that the handler has responded. Returns the tag if the request had been cancelled.
-    pub(crate) fn mark_responded(&self) -> Option<Tag> {
-        self.with_entry(|entry| {
+        let mut waker = (!responded).then(|| cx.waker().clone());
+        let mut state = lock(&self.slot.state);
+        // Always `Some`: the entry exists until the drop.
+        let entry = state.request.as_mut()?;
+        if responded {
             entry.stage = RequestStage::Body;
-            entry.cancelled.then_some(entry.tag)
-        })
-        .flatten()
-    }
-
-    /// Always `Some`: the entry exists until the drop.
-    fn with_entry<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        self.slots().get(self.index).request.as_mut().map(f)
-    }
-
-    fn slots(&self) -> MutexGuard<'static, Slots> {
-        self.registry.shards.get(self.shard as usize)
+        }
+        if entry.cancelled {
+            return Some(entry.tag);
+        }
+        if waker.is_some() {
+            mem::swap(&mut entry.waker, &mut waker);
+        }
+        drop(state);
+        None
     }
 
     /// Out of line, because most responses are not tracked.
     #[inline(never)]
     fn remove(&mut self) {
-        let mut slots = self.slots();
-        let entry = slots.release(self.index);
-        // A waker may run any code when it is dropped.
+        let slot = self.slot;
+        let mut slots = slot.registry.shards.get(slot.shard);
+        let mut state = lock(&slot.state);
+        state.next_free = slots.free.replace(slot);
+        let entry = state.request.take();
+        drop(state);
         drop(slots);
+        // A waker may run any code when it is dropped.
         drop(entry);
     }
 }
@@ -222,50 +222,33 @@ impl Drop for TrackedRequest {
 // === impl Slots ===
 
 impl Slots {
-    fn take(&mut self) -> u32 {
-        let index = self.free.unwrap_or_else(|| self.grow());
-        self.free = self.get(index).next_free;
-        index
-    }
-
-    fn release(&mut self, index: u32) -> Option<Entry> {
-        let free = self.free.replace(index);
-        let slot = self.get(index);
-        slot.next_free = free;
-        slot.request.take()
-    }
-
     /// Adds a chunk of free slots and returns the first.
     #[cold]
-    fn grow(&mut self) -> u32 {
-        let first = self.chunks.len() * CHUNK;
-        let slot = |index: usize| Slot {
-            request: None,
-            // 2^32 slots would be a terabyte.
-            next_free: (index + 1 < CHUNK).then_some((first + index + 1) as u32),
-            method: MethodText::EMPTY,
-            path: PathText::EMPTY,
+    fn grow(&mut self, registry: &'static Registry, shard: usize) -> &'static Slot {
+        let slot = |_| Slot {
+            registry,
+            shard,
+            state: Mutex::new(SlotState {
+                request: None,
+                next_free: None,
+                method: MethodText::EMPTY,
+                path: PathText::EMPTY,
+            }),
         };
-        self.chunks.push((0..CHUNK).map(slot).collect());
-        first as u32
-    }
-
-    fn get(&mut self, index: u32) -> &mut Slot {
-        let index = index as usize;
-        &mut self.chunks[index / CHUNK][index % CHUNK]
-    }
-
-    fn used(&self) -> impl Iterator<Item = (&Slot, &Entry)> {
-        let slots = self.chunks.iter().flatten();
-        slots.filter_map(|slot| Some((slot, slot.request.as_ref()?)))
+        let chunk: &'static [Slot] = Box::leak((0..CHUNK).map(slot).collect());
+        for (slot, next) in chunk.iter().zip(&chunk[1..]) {
+            lock(&slot.state).next_free = Some(next);
+        }
+        self.chunks.push(chunk);
+        &chunk[0]
     }
 }
 
-// === impl Slot ===
+// === impl Entry ===
 
-impl Slot {
-    fn snapshot(&self, entry: &Entry, now: Instant) -> InFlightRequest {
-        let age = now.saturating_duration_since(entry.since);
-        InFlightRequest::new(self.method, self.path, age, entry.stage)
+impl Entry {
+    fn snapshot(&self, state: &SlotState, now: Instant) -> InFlightRequest {
+        let age = now.saturating_duration_since(self.since);
+        InFlightRequest::new(state.method, state.path, age, self.stage)
     }
 }

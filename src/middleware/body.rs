@@ -22,9 +22,8 @@ pin_project! {
         // Dropped in this order: the permit after the body.
         #[pin]
         inner: Option<B>,
+        // Without an inner body, the request has been cancelled and the next poll fails.
         tracked: Option<TrackedRequest>,
-        // Cancelled, and fails with the next poll.
-        aborting: bool,
         permit: Option<Permit>,
     }
 }
@@ -42,7 +41,6 @@ impl<B> ResponseBody<B> {
         Self {
             inner: Some(body),
             tracked,
-            aborting: false,
             permit,
         }
     }
@@ -52,7 +50,6 @@ impl<B> ResponseBody<B> {
         Self {
             inner,
             tracked: None,
-            aborting: false,
             permit: None,
         }
     }
@@ -67,41 +64,35 @@ where
     #[inline(never)]
     fn poll_tracked(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         let mut this = self.project();
-        let (Some(mut inner), Some(tracked)) =
-            (this.inner.as_mut().as_pin_mut(), this.tracked.as_ref())
+        let (Some(mut inner), Some(tracked)) = (this.inner.as_mut().as_pin_mut(), &this.tracked)
         else {
-            return Poll::Ready(None);
+            *this.tracked = None;
+            return Poll::Ready(Some(Err(Cancelled.into())));
         };
-        if !*this.aborting {
-            // The inner body first: what completes it in this poll passes.
-            let polled = inner.as_mut().poll_frame(cx);
-            let cancelled = match &polled {
-                Poll::Pending => match tracked.poll_cancelled(cx) {
-                    Poll::Ready(tag) => Some(tag),
-                    Poll::Pending => None,
-                },
-                Poll::Ready(Some(Ok(frame))) if !frame.is_trailers() && !inner.is_end_stream() => {
-                    tracked.cancelled()
-                }
-                Poll::Ready(_) => None,
-            };
-            let Some(tag) = cancelled else {
-                return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
-            };
-            if CancelReply::from_tag(tag).has_trailers() {
-                this.inner.set(None);
-                *this.tracked = None;
-                return Poll::Ready(Some(Ok(Frame::trailers(grpc::cancelled_trailers()))));
-            }
-            // hyper flushes the head of the response while the body is pending. If the body failed
-            // before that, hyper would drop the connection and the client would get no byte.
-            *this.aborting = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        // The inner body first: a frame that completes it passes.
+        let polled = inner.as_mut().poll_frame(cx);
+        let completes = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || inner.is_end_stream(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
+        };
+        let cancelled = if completes {
+            None
+        } else {
+            tracked.poll(polled.is_ready(), cx)
+        };
+        let Some(tag) = cancelled else {
+            return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+        };
         this.inner.set(None);
-        *this.tracked = None;
-        Poll::Ready(Some(Err(Cancelled.into())))
+        if CancelReply::from_tag(tag).has_trailers() {
+            *this.tracked = None;
+            return Poll::Ready(Some(Ok(Frame::trailers(grpc::cancelled_trailers()))));
+        }
+        // Pending once, because hyper flushes the head of the response while the body is pending. If the
+        // body failed before that, hyper would drop the connection and the client would get no byte.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -130,13 +121,17 @@ where
 
     #[inline]
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(B::is_end_stream)
+        match &self.inner {
+            Some(inner) => inner.is_end_stream(),
+            None => self.tracked.is_none(),
+        }
     }
 
     #[inline]
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Some(inner) => inner.size_hint(),
+            None if self.tracked.is_some() => SizeHint::default(),
             None => SizeHint::with_exact(0),
         }
     }

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::exempt::{Exempt, NeverExempt};
-use super::future::{Entry, ResponseFuture};
+use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
 use super::refusal::{CancelReply, DefaultRefusal, Refuse};
 use crate::drain::{Drain, Registry, TrackedRequest};
@@ -128,33 +128,32 @@ where
         }
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
-        let entry = if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
-            Entry::Exempt(self.gate)
+        let permit = if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
+            None
         } else {
             match self.gate.enter() {
-                Admission::Admitted(permit) => Entry::Counted(permit),
+                Admission::Admitted(permit) => Some(permit),
                 Admission::AdmittedInLameDuck(permit) => {
                     permit.record_arrival();
-                    Entry::Counted(permit)
+                    Some(permit)
                 }
                 Admission::Refused => {
-                    return ResponseFuture::refused(self.refuse(&request, rule));
+                    return self.refuse(request, rule);
                 }
             }
         };
         // Between permit and call, so that it is dropped before the permit if the call panics.
-        let tracked = match (&entry, self.registry) {
-            (Entry::Counted(_), Some(registry)) => Some(self.track(registry, &request)),
+        let tracked = match (&permit, self.registry) {
+            (Some(_), Some(registry)) => Some(self.track(registry, &request)),
             _ => None,
         };
-        let inner = if self.settings.share_permit {
-            self.inner.call(with_permit(request, &entry))
-        } else {
-            self.inner.call(request)
-        };
-        ResponseFuture::called(inner, tracked, entry, rule)
+        if self.settings.share_permit {
+            add_permit(&mut request, &permit);
+        }
+        let inner = self.inner.call(request);
+        ResponseFuture::called(inner, tracked, permit, self.gate, rule)
     }
 }
 
@@ -183,19 +182,19 @@ impl<S, R, E> DrainService<S, R, E> {
 
     #[cold]
     #[inline(never)]
-    fn refuse<ReqBody, ResBody>(
+    fn refuse<ReqBody, ResBody, F>(
         &self,
-        request: &Request<ReqBody>,
+        request: Request<ReqBody>,
         rule: ConnectionRule,
-    ) -> Box<Response<Option<ResBody>>>
+    ) -> ResponseFuture<F, ResBody>
     where
         R: Refuse<ReqBody, ResBody>,
     {
-        let mut response = self.refuse.refuse(request);
+        let mut response = self.refuse.refuse(&request);
         rule.set_refusal_headers(response.headers_mut(), self.settings.retry_after);
         self.gate.count_refusal();
-        log_refusal(request);
-        Box::new(response)
+        log_refusal(&request);
+        ResponseFuture::refused(response, self.gate)
     }
 }
 
@@ -213,12 +212,11 @@ fn name<B>(request: &Request<B>) -> &str {
     }
 }
 
-#[inline(never)]
-fn with_permit<B>(mut request: Request<B>, entry: &Entry) -> Request<B> {
-    if let Entry::Counted(permit) = entry {
-        request.extensions_mut().insert(Permit::clone(permit));
+#[cold]
+fn add_permit<B>(request: &mut Request<B>, permit: &Option<Permit>) {
+    if let Some(permit) = permit {
+        request.extensions_mut().insert(permit.clone());
     }
-    request
 }
 
 /// At debug level, because a draining server may refuse many requests.

@@ -64,6 +64,43 @@ fn a_handler_that_responds_after_it_was_cancelled_is_refused() {
     assert_eq!(drain.in_flight(), 0);
 }
 
+/// Notes, when dropped, how many are in flight.
+struct Witness(Drain, Arc<AtomicUsize>);
+
+impl http_body::Body for Witness {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.1.store(self.0.in_flight(), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_permit_is_released_after_the_response_that_was_cancelled() {
+    let drain = Drain::new();
+    let seen = Arc::new(AtomicUsize::new(usize::MAX));
+    let witness = (drain.clone(), seen.clone());
+    let inner = service_fn(move |_: Request<Body>| {
+        let (drain, seen) = witness.clone();
+        std::future::ready(Ok::<_, Infallible>(Response::new(Witness(drain, seen))))
+    });
+    let mut response = task::spawn(tracked(&drain, inner).call(get("/")));
+    drain.cancel();
+    assert_ready_ok!(response.poll());
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    assert_eq!(drain.in_flight(), 0);
+}
+
 #[test]
 fn a_handler_that_was_never_polled_is_cancelled_too() {
     let drain = Drain::new();

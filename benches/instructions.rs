@@ -1,0 +1,148 @@
+//! Instructions that a request executes: service clone, call, response and body drop, over a service that
+//! does nothing. Counted by valgrind, so the figures do not depend on the machine's load.
+//!
+//! ```sh
+//! apt-get install valgrind
+//! cargo install gungraun-runner --version 0.18.2
+//! cargo bench --bench instructions
+//! ```
+//!
+//! Without these two it is skipped with a message. The profile is that of an optimized service: one codegen
+//! unit, and LTO.
+
+mod subjects;
+
+use std::fmt::Debug;
+use std::process::{Command, Stdio};
+
+use axum::body::Body;
+use axum::{Router, routing::get};
+use gungraun::{library_benchmark, library_benchmark_group};
+use http::Request;
+use tower::{Layer, Service};
+use tower_drain::{Drain, DrainService};
+use tower_http::metrics::{InFlightRequests, InFlightRequestsLayer};
+
+use subjects::{Floor, Nothing, serve};
+
+/// A service, and a request to it. Boxed, so that moving it is not counted.
+struct Subject<S, B = ()> {
+    service: S,
+    request: Option<Request<B>>,
+}
+
+type Boxed<S, B = ()> = Box<Subject<S, B>>;
+
+fn subject<S, B>(service: S) -> Boxed<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Debug,
+    B: Default,
+{
+    // The first request of a thread assigns its index, and the first tracked one allocates.
+    serve(&service, Request::new(B::default()));
+    let request = Some(Request::new(B::default()));
+    Box::new(Subject { service, request })
+}
+
+impl<S, B> Subject<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Debug,
+{
+    /// Returns the subject, so that dropping it is not counted.
+    #[inline(always)]
+    fn serve(mut self: Box<Self>) -> Box<Self> {
+        if let Some(request) = self.request.take() {
+            serve(&self.service, request);
+        }
+        self
+    }
+}
+
+fn router() -> Router {
+    Router::new().route("/", get(|| async {}))
+}
+
+fn in_flight() -> InFlightRequestsLayer {
+    InFlightRequestsLayer::pair().0
+}
+
+#[library_benchmark]
+#[bench::request(subject(Nothing))]
+fn bare(subject: Boxed<Nothing>) -> Boxed<Nothing> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(Floor(Nothing)))]
+fn floor(subject: Boxed<Floor<Nothing>>) -> Boxed<Floor<Nothing>> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(Drain::new().layer().layer(Nothing)))]
+fn drain(subject: Boxed<DrainService<Nothing>>) -> Boxed<DrainService<Nothing>> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(Drain::new().layer().track_requests().layer(Nothing)))]
+fn drain_tracking(subject: Boxed<DrainService<Nothing>>) -> Boxed<DrainService<Nothing>> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(in_flight().layer(Nothing)))]
+fn in_flight_requests(
+    subject: Boxed<InFlightRequests<Nothing>>,
+) -> Boxed<InFlightRequests<Nothing>> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(router()))]
+fn router_bare(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(router().layer(Drain::new().layer())))]
+fn router_drain(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
+    subject.serve()
+}
+
+#[library_benchmark]
+#[bench::request(subject(router().layer(in_flight())))]
+fn router_in_flight_requests(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
+    subject.serve()
+}
+
+library_benchmark_group!(
+    name = per_request;
+    benchmarks =
+        bare, floor, drain, drain_tracking, in_flight_requests,
+        router_bare, router_drain, router_in_flight_requests
+);
+
+fn is_installed(program: &str) -> bool {
+    let mut version = Command::new(program);
+    version.arg("--version");
+    version.stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok()
+}
+
+fn main() {
+    gungraun::main!(library_benchmark_groups = per_request);
+
+    // The runner starts this program again, for each function that it counts.
+    let is_counted = std::env::args().any(|arg| arg == "--gungraun-run");
+    let missing = ["valgrind", "gungraun-runner"];
+    match missing
+        .iter()
+        .find(|program| !is_counted && !is_installed(program))
+    {
+        Some(program) => println!("instructions: skipped, {program} is not installed"),
+        None => main(),
+    }
+}
