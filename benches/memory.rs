@@ -1,5 +1,5 @@
-//! What a request in flight takes, in bytes: what the layer adds to the inner service's future and
-//! body, and what it allocates. A table, not a timing: `cargo bench --bench memory`.
+//! The memory of a request in flight, in bytes: what the layer adds to the inner service's future and body,
+//! and what it allocates. A table, not a timing: `cargo bench --bench memory`.
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ type Inner = Ready<Result<Response<Body>, Infallible>>;
 
 const REQUESTS: usize = 100_000;
 
-/// What it takes to have that many in flight, in bytes for each.
+/// Allocates that many requests in flight. Returns the bytes for each.
 fn allocated<S, B>(service: S) -> usize
 where
     S: Service<Request<()>, Response = Response<B>> + Clone,
@@ -39,7 +39,7 @@ where
 fn main() {
     let drain = Drain::new();
     let inner = service_fn(|_: Request<()>| -> Inner { ready(Ok(Response::new(Body::empty()))) });
-    // The first use of a thread takes its index.
+    // The first use of a thread assigns its index.
     drop(drain.try_acquire());
     let bare = allocated(inner);
     let layered = allocated(drain.layer().layer(inner)) - bare;

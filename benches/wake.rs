@@ -1,6 +1,5 @@
-//! How long a drain takes to notice that it is over: from the drop of the last body to the call of
-//! the waker of the task that waits, with that many in flight when draining started. What comes
-//! after it, running the task again, is the runtime's.
+//! The time from the drop of the last body until the waker of the waiting task is called, with that many
+//! requests in flight when draining started. Running the task again is up to the runtime.
 //!
 //! `cargo bench --bench wake`.
 

@@ -1,5 +1,5 @@
 //! hyper and hyper-util alone: HTTP/1 and HTTP/2 on one port. The accept loop is the server that a
-//! `Shutdown` runs. It ends once it was told to close and its connections are closed.
+//! `Shutdown` runs. It ends once it was asked to close and its connections are closed.
 //!
 //! ```sh
 //! cargo run --example hyper

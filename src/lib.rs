@@ -52,7 +52,7 @@
 //! | | Serving | LameDuck | Closing | Draining | Drained |
 //! |---|---|---|---|---|---|
 //! | [`readiness()`](Drain::readiness) | 200 | 503 | 503 | 503 | 503 |
-//! | the server | accepts | accepts | told to close: port, idle connections, GOAWAY | same | same |
+//! | the server | accepts | accepts | asked to close: port, idle connections, GOAWAY | same | same |
 //! | a new request | served | served | served | refused, 503 | refused, 503 |
 //! | HTTP/1 response heads | untouched | `Connection: close` | `Connection: close` | `Connection: close` | `Connection: close` |
 //! | [`try_acquire()`](Drain::try_acquire) | `Ok` | `Ok` | `Ok` | `Err` | `Err` |

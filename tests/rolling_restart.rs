@@ -1,6 +1,6 @@
-//! Rolling restarts behind a real load balancer: two replicas as processes, HAProxy with active
-//! checks and no retries before them, load through it, and the replicas restarted in turn. Not one
-//! request may fail. What a server without the sequence loses is printed beside it.
+//! Rolling restarts behind a real load balancer: two replicas as processes behind HAProxy, with active checks
+//! and without retries, restarted in turn under load. No request may fail. What a server without the sequence
+//! loses is printed beside it.
 //!
 //! ```sh
 //! cargo test --release --test rolling_restart -- --ignored --nocapture --test-threads 1
@@ -41,7 +41,7 @@ use tonic_health::pb::health_client::HealthClient;
 use process::{PATIENCE, Process};
 
 const CLIENTS: usize = 8;
-/// Between two requests of a client: this is about requests that fail, and not about throughput.
+/// Between two requests of a client. This is about requests that fail, not about throughput.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Between two checks of a replica by the balancer.
@@ -72,8 +72,8 @@ impl Load {
     }
 }
 
-/// The balancer. Two replicas at fixed addresses, checked each 100 ms; one failure takes a replica
-/// out, one success puts it in. What fails is not tried again.
+/// The load balancer. Two replicas at fixed addresses, checked every 100 ms. One failure takes a replica out,
+/// one success puts it in. Failed requests are not retried.
 struct HaProxy {
     address: SocketAddr,
     folder: tempfile::TempDir,
@@ -131,7 +131,7 @@ impl HaProxy {
         balancer
     }
 
-    /// Waits until the balancer sends requests to this replica.
+    /// Waits until HAProxy sends requests to this replica.
     fn wait_for(&self, replica: &str) {
         let start = Instant::now();
         while !self.is_up(replica).unwrap_or(false) {
@@ -197,12 +197,12 @@ fn restart(
         old.wait().with(0);
         replicas[which] = replica(server, addresses[which]);
         balancer.wait_for(["a", "b"][which]);
-        // The replica may have been away for less than the balancer takes to notice: let it look at
-        // the new one before the other goes.
+        // The replica may have been away for less time than HAProxy takes to notice. Let it check the new
+        // one before the other is stopped.
         thread::sleep(3 * INTERVAL);
     }
     seen.stop.store(true, Ordering::Relaxed);
-    // Those under way are counted, too.
+    // Requests under way are counted too.
     runtime.shutdown_timeout(PATIENCE);
     println!(
         "{server}: {restarts} restarts, {} answered, {} failed",
@@ -230,19 +230,19 @@ fn http1_load(runtime: &Runtime, balancer: SocketAddr, load: &Arc<Load>) {
             let mut turn = 0_u64;
             while load.goes_on() {
                 turn += 1;
-                load.count(one_of_them(&mut client, balancer, turn).await);
+                load.count(one_request(&mut client, balancer, turn).await);
                 sleep(PAUSE).await;
             }
         });
     }
 }
 
-async fn one_of_them(
+async fn one_request(
     client: &mut Option<Client>,
     balancer: SocketAddr,
     turn: u64,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    // A connection that was closed between two requests is none that failed.
+    // A connection that was closed between two requests is not a failed request.
     let mut open = match client.take() {
         Some(open) => open,
         None => connect(balancer).await?,
@@ -266,7 +266,7 @@ async fn one_of_them(
     Ok(())
 }
 
-/// Unary calls, over connections that all the calls of a client share.
+/// Unary calls, over one connection for all calls of a client.
 fn grpc_load(runtime: &Runtime, balancer: SocketAddr, load: &Arc<Load>) {
     for _ in 0..CLIENTS {
         let load = load.clone();

@@ -173,7 +173,7 @@ fn what_is_over_the_deadline_is_named_cancelled_and_answered() {
     assert!(!cut.ends_with("0\r\n\r\n"), "it looks complete");
 }
 
-/// A request whose head has begun when the server is told to close. hyper lets it finish.
+/// A request whose head has begun when the server is asked to close. hyper lets it finish.
 fn begun(server: &Process) -> TcpStream {
     let stream = server.connect();
     send(&stream, "GET / HTTP/1.1\r\nHost: he");

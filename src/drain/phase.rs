@@ -16,7 +16,7 @@ pub enum Phase {
     /// Announced as not ready. The port is open and requests are served. HTTP/1 responses ask clients to
     /// close their connections.
     LameDuck,
-    /// The server has been told to close its port and its connections. Requests that still arrive on
+    /// The server has been asked to close its port and its connections. Requests that still arrive on
     /// open connections are served.
     Closing,
     /// New requests are refused. Those in flight finish.

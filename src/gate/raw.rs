@@ -21,7 +21,7 @@ const GENERATION_MAX: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
 
 /// In the gate's word: lame duck.
 const LAME_DUCK: u64 = 1 << 0;
-/// In the gate's word: the server has been told to close.
+/// In the gate's word: the server has been asked to close.
 const CLOSING: u64 = 1 << 1;
 /// In the gate's word: every shard is closed.
 const CLOSED: u64 = 1 << 2;

@@ -20,13 +20,13 @@ impl ShutdownReport {
         self.signal
     }
 
-    /// Returns the time from the signal until the server was told to close. A lame duck that began before
+    /// Returns the time from the signal until the server was asked to close. A lame duck that began before
     /// the signal is not included.
     pub fn lame_duck(&self) -> Duration {
         self.lame_duck
     }
 
-    /// Returns the number of permits when the server was told to close.
+    /// Returns the number of permits when the server was asked to close.
     pub fn in_flight_at_close(&self) -> usize {
         self.in_flight_at_close
     }

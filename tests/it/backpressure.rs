@@ -40,7 +40,7 @@ async fn a_saturated_inner_service_does_not_delay_a_refusal() {
 }
 
 #[test]
-fn whoever_waits_for_a_saturated_inner_service_is_woken_by_the_closing() {
+fn a_task_that_waits_for_a_saturated_inner_service_is_woken_by_draining() {
     let drain = Drain::new();
     let mut one = drain.layer().layer(ConcurrencyLimit::new(Hello, 1));
     let mut other = one.clone();
@@ -55,7 +55,7 @@ fn whoever_waits_for_a_saturated_inner_service_is_woken_by_the_closing() {
     assert_ready_ok!(waiting.poll());
 }
 
-/// Never ready, and not to be called.
+/// Never ready, and must not be called.
 #[derive(Clone)]
 struct Saturated;
 

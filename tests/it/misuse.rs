@@ -1,4 +1,4 @@
-//! Bad input and misuse: an error or a documented meaning, never a panic, nothing lost.
+//! Bad input and misuse: an error or a documented meaning, no panic, nothing lost.
 
 use std::sync::Arc;
 use std::time::Duration;

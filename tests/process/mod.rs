@@ -1,10 +1,9 @@
-//! Examples as processes of their own, with real signals and sockets. Not a test by itself: the
-//! binaries beside this folder that test processes share it.
+//! Examples as processes of their own, with real signals and sockets. Shared by the test binaries beside this
+//! folder.
 //!
-//! Nothing here sleeps for a while and hopes: each step waits for what the one before it shows, a
-//! line of the log or the state of a socket.
+//! Each step waits for what the one before it shows: a line of the log, or the state of a socket.
 
-#![allow(dead_code)] // Not each of those that share it needs all of it.
+#![allow(dead_code)] // Not every test binary uses all of it.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -18,10 +17,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// No step may take longer: then something hangs.
+/// No step takes longer, unless something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The example's binary, built if it is not: `cargo test --test this_one` alone does not.
+/// Returns the binary of an example, and builds it if necessary: `cargo test --test` does not.
 pub(crate) fn binary(example: &str) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +39,7 @@ pub(crate) fn binary(example: &str) -> PathBuf {
     built.entry(example.into()).or_insert_with(build).clone()
 }
 
-/// An example that listens. Killed if the test goes before it has exited.
+/// An example that listens. Killed if the test ends before it has exited.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -49,7 +48,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it on a port of the kernel's choice, unless `env` says otherwise.
+    /// Starts it, on a free port unless `env` says otherwise.
     pub(crate) fn start(example: &str, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(binary(example))
             .env("ADDR", "127.0.0.1:0")
@@ -89,7 +88,7 @@ impl Process {
         }
     }
 
-    /// A line that has been waited for, or came before one.
+    /// Returns a line that has been logged already.
     pub(crate) fn earlier(&self, what: &str) -> String {
         let line = self.seen.iter().find(|line| line.contains(what));
         line.unwrap_or_else(|| panic!("no {what:?} in {:#?}", self.seen))
@@ -106,12 +105,12 @@ impl Process {
         stream
     }
 
-    /// How it ended, with all that it has logged.
+    /// Waits for its end. Returns how it ended, with all that it has logged.
     pub(crate) fn exit(mut self) -> Exited {
         self.wait()
     }
 
-    /// As [`exit`](Self::exit), for who cannot give it away.
+    /// Like [`exit`](Self::exit), by reference.
     pub(crate) fn wait(&mut self) -> Exited {
         let start = Instant::now();
         let status = loop {
@@ -148,7 +147,7 @@ impl Exited {
         self
     }
 
-    /// Asserts that this was logged, and says at which line.
+    /// Asserts that this was logged, and returns the number of the line.
     #[track_caller]
     pub(crate) fn said(&self, what: &str) -> usize {
         let at = self.log.iter().position(|line| line.contains(what));
@@ -156,15 +155,15 @@ impl Exited {
     }
 }
 
-/// What comes until the server closes the connection.
+/// Reads until the server closes the connection.
 pub(crate) fn answer(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset is an end, too; the tests look at what came before it.
+    // A reset is an end too. The tests look at what came before it.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
 }
 
-/// Waits until the server has read all that was sent to it on `stream`, by the kernel's own word.
+/// Waits until the server has read all that was sent to it on `stream`, according to the kernel.
 pub(crate) fn read_by_the_server(stream: &TcpStream) {
     let hex = |address: SocketAddr| format!(":{:04X}", address.port());
     let (client, server) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());

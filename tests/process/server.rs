@@ -159,7 +159,7 @@ fn routes(drain: &Drain) -> Router {
                 pending().await
             }),
         )
-        // The second chunk follows when the server is told to close.
+        // The second chunk follows when the server is asked to close.
         .route(
             "/chunks",
             get(async move || {

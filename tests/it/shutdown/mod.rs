@@ -38,7 +38,7 @@ fn signal() -> (impl Future<Output = Signal>, SendSignal) {
     (async { sent.await.unwrap() }, send)
 }
 
-/// A server without connections: it ends when it is told to close.
+/// A server without connections: it ends when it is asked to close.
 async fn idle(closing: Reached) -> io::Result<()> {
     closing.await;
     Ok(())
