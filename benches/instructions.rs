@@ -10,6 +10,8 @@
 //! Without these two it is skipped with a message. The profile is that of an optimized service: one codegen
 //! unit, and LTO.
 
+#![allow(missing_docs)]
+
 mod subjects;
 
 use std::fmt::Debug;

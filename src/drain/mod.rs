@@ -9,6 +9,7 @@ mod reached;
 mod registry;
 mod report;
 mod request;
+mod shared;
 mod status;
 mod text;
 mod wait;

@@ -85,6 +85,45 @@ async fn over_http_2_the_handler_is_refused_and_the_stream_is_reset() {
     until(|| drain.in_flight(), 0).await;
 }
 
+/// hyper drops a connection whose body fails before the head is flushed.
+#[tokio::test]
+async fn the_head_of_a_response_that_is_cancelled_at_once_is_sent() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let drain = Drain::new();
+        let cancels = drain.clone();
+        // Cancelled by the first poll of its body, which follows the head without a flush.
+        let cancel = move || {
+            let cancels = cancels.clone();
+            async move {
+                Body::from_stream(futures_util::stream::poll_fn(move |_| {
+                    cancels.cancel();
+                    std::task::Poll::<Option<Result<Bytes, Infallible>>>::Pending
+                }))
+            }
+        };
+        let router = Router::new()
+            .route("/", get(cancel))
+            .layer(drain.layer().track_requests());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let response = if version == Version::HTTP_2 {
+            let handshake = http2::handshake(TokioExecutor::new(), stream);
+            let (mut client, connection) = handshake.await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(request2("/")).await
+        } else {
+            let (mut client, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(request("/")).await
+        };
+        let response = response.expect("the head");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().collect().await.expect_err("complete");
+    }
+}
+
 #[tokio::test]
 async fn at_its_deadline_a_shutdown_ends_axum_with_an_endless_stream_open() {
     for version in [Version::HTTP_11, Version::HTTP_2] {

@@ -183,6 +183,24 @@ async fn with_graceful_shutdown_an_http_2_connection_finishes_its_streams() {
     server.serving.await.unwrap().unwrap();
 }
 
+/// As the documentation of `Drain::close` shows it.
+#[tokio::test]
+async fn without_a_shutdown_the_server_closes_before_the_drain() {
+    let mut server = Server::start(true).await;
+    let mut client = server.http1().await;
+    let running = tokio::spawn(client.send_request(request("/slow")));
+    server.in_flight(1).await;
+    server.drain.close();
+    let ended = tokio::time::timeout(Duration::from_millis(20), &mut server.serving).await;
+    assert!(ended.is_err(), "it has a request in flight");
+    let wait = server.drain.drain(LONG);
+    server.go_on.add_permits(1);
+    let response = running.await.unwrap().unwrap();
+    assert_eq!(text(response.into_body()).await, "slow hello");
+    assert_eq!(wait.await.unwrap().in_flight_at_start(), 1);
+    server.serving.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_client_that_hangs_up_is_not_waited_for() {
     let server = Server::start(false).await;

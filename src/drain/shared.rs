@@ -1,0 +1,125 @@
+//! The state that the handles of a drain share, and what the other modules of the crate use of it.
+
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::registry::RegistryOwner;
+use super::{Drain, InFlightRequest, Phase, Registry};
+use crate::gate::{GateOwner, GateRef, lock};
+
+/// What the handles of a drain share.
+pub(super) struct Shared {
+    pub(super) gate: GateOwner,
+    pub(super) registry: RegistryOwner,
+    /// When the current lame duck began. The lock also makes those who change the phase before draining
+    /// take turns.
+    pub(super) lame_duck_since: Mutex<Option<Instant>>,
+    /// How draining started. Makes a concurrent caller of `start_draining` wait until all of the gate is
+    /// closed.
+    pub(super) drain_start: OnceLock<DrainStart>,
+    /// How often readiness has failed since the lame duck began.
+    pub(super) failed_probes: watch::Sender<u32>,
+    /// Set by the first waiter that sees that nothing is in flight, which logs it.
+    pub(super) drained_logged: OnceLock<()>,
+    /// The latest known end of the latest phase that has one.
+    pub(super) deadline: Mutex<Option<(Phase, Instant)>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct DrainStart {
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
+    pub(super) at: Instant,
+    pub(super) in_flight: usize,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            gate: GateOwner::new(),
+            registry: RegistryOwner::default(),
+            lame_duck_since: Mutex::new(None),
+            drain_start: OnceLock::new(),
+            failed_probes: watch::Sender::new(0),
+            drained_logged: OnceLock::new(),
+            deadline: Mutex::new(None),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The gate is reused in the same case, when it is dropped after this.
+        if self.gate.state().is_idle() {
+            self.registry.recycle();
+        }
+    }
+}
+
+impl Drain {
+    pub(crate) fn gate(&self) -> GateRef {
+        self.shared.gate.gate_ref()
+    }
+
+    pub(crate) fn registry(&self) -> &'static Registry {
+        self.shared.registry.get_or_init()
+    }
+
+    pub(crate) fn oldest(&self, limit: usize) -> Vec<InFlightRequest> {
+        let registry = self.shared.registry.get();
+        registry.map_or_else(Vec::new, |registry| registry.oldest(limit))
+    }
+
+    /// Makes a present or later lame duck final, because a shutdown has started.
+    pub(crate) fn commit(&self) {
+        self.shared.gate.commit();
+    }
+
+    /// Returns how often readiness has failed since the lame duck began.
+    pub(crate) fn failed_probes(&self) -> watch::Receiver<u32> {
+        self.shared.failed_probes.subscribe()
+    }
+
+    /// Returns when the lame duck began. `None` before it.
+    pub(crate) fn lame_duck_since(&self) -> Option<Instant> {
+        *lock(&self.shared.lame_duck_since)
+    }
+
+    /// Returns when the last request arrived in the lame duck, or else when that began. `None` before it.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let since = self.lame_duck_since()?;
+        Some(
+            self.shared
+                .gate
+                .last_arrival()
+                .map_or(since, |last| last.max(since)),
+        )
+    }
+
+    /// Records the latest end of `phase`. `None` bounds nothing.
+    pub(crate) fn set_deadline(&self, phase: Phase, at: Option<Instant>) {
+        if let Some(at) = at {
+            let mut deadline = lock(&self.shared.deadline);
+            // A later phase takes precedence, and in the same phase the later end.
+            *deadline = (*deadline).max(Some((phase, at)));
+        }
+    }
+
+    pub(super) fn remaining_time(&self, phase: Phase) -> Option<Duration> {
+        let (bounded, at) = (*lock(&self.shared.deadline))?;
+        (bounded == phase).then(|| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns how draining started. `None` before it.
+    pub(super) fn drain_start(&self) -> Option<DrainStart> {
+        self.shared.drain_start.get().copied()
+    }
+
+    /// Returns how draining started, to the first caller after the drain has finished.
+    pub(super) fn first_to_see_drained(&self) -> Option<DrainStart> {
+        self.drain_start()
+            .filter(|_| self.shared.drained_logged.set(()).is_ok())
+    }
+}
