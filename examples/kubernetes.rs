@@ -22,7 +22,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // The events of the crate: each phase, progress, and what was late.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    // Altogether less than `terminationGracePeriodSeconds`.
+    // Altogether less than `terminationGracePeriodSeconds`. The lame duck does not wait for failed probes:
+    // Kubernetes takes the pod out of its endpoints without them.
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(15))
         .quiet_period(Duration::from_secs(5))

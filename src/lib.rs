@@ -32,7 +32,7 @@
 //!     if let Err(error) = &outcome {
 //!         eprintln!("{error}");
 //!     }
-//!     // Not by returning: that would wait for blocking tasks without a limit.
+//!     // Exit explicitly: returning waits for blocking tasks without a limit.
 //!     std::process::exit(outcome.is_err().into())
 //! }
 //! # #[cfg(not(feature = "signal"))]
@@ -57,9 +57,9 @@
 //! | HTTP/1 response heads | untouched | `Connection: close` | `Connection: close` | `Connection: close` | `Connection: close` |
 //! | [`try_acquire()`](Drain::try_acquire) | `Ok` | `Ok` | `Ok` | `Err` | `Err` |
 //!
-//! `Closing` exists because a client on HTTP/2 learns that the server is leaving by its GOAWAY, one round
-//! trip later. Until then it sends requests in good faith. A server that refuses them loses them. So the
-//! server says goodbye first, and refuses later: what does not heed the goodbye.
+//! `Closing` exists because an HTTP/2 client learns from a GOAWAY that the server is leaving, one round trip
+//! late. The requests that it sends until then would fail if the server refused them. So the server closes
+//! first, and refuses only what still arrives later.
 //!
 //! # What is in flight
 //!
@@ -86,12 +86,12 @@
 //! - A client that is uploading when it gets an early response may see the connection reset instead.
 //! - A runtime whose only worker is blocked hears no signal and keeps no deadline.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own.
-//! - Peers that have gone without a word keep HTTP/2 connections open. Keep-alive pings end them: hyper's
+//! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`.
 //!
 //! # Cost
 //!
-//! Two atomic operations per request, on a cache line that no other thread writes, and no allocation.
+//! Two atomic operations per request, on a cache line that other threads rarely write, and no allocation.
 //! `src/gate/mod.rs` explains it, and the README has the measurements.
 //!
 //! # Features
@@ -99,9 +99,9 @@
 //! None is enabled by default.
 //!
 //! - `signal`: `Shutdown::on_signal` and `signal::shutdown`, for SIGINT, SIGTERM and Ctrl-C.
-//! - `tracing`: events with the target `tower_drain`. At info each change of phase, and progress once a
-//!   second while a [`Shutdown`] closes and drains; at warn a timeout; at debug each refusal. Requests that
-//!   are served cause no events.
+//! - `tracing`: events with the target `tower_drain`. At info each change of phase, the start and the end of a
+//!   [`Shutdown`], and its progress once a second while it closes and drains; at warn a timeout or a forced
+//!   stop; at error a server that failed; at debug each refusal. Requests that are served cause no events.
 //!
 //! # Platforms
 //!

@@ -202,8 +202,13 @@ fn restart(
         thread::sleep(3 * INTERVAL);
     }
     seen.stop.store(true, Ordering::Relaxed);
-    // Requests under way are counted too.
-    runtime.shutdown_timeout(PATIENCE);
+    // Requests under way are counted too: each client holds the load until its last one has ended.
+    let start = Instant::now();
+    while Arc::strong_count(&seen) > 1 {
+        assert!(start.elapsed() < PATIENCE, "a request does not end");
+        thread::sleep(Duration::from_millis(5));
+    }
+    runtime.shutdown_background();
     println!(
         "{server}: {restarts} restarts, {} answered, {} failed",
         seen.answered.load(Ordering::Relaxed),

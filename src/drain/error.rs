@@ -14,14 +14,14 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub struct TryAcquireError;
 
-/// Error of a wait that ended before the drain did: what was left.
+/// Error returned when a wait ends with work still in flight.
 ///
 /// From [`Drain::drain`](crate::Drain::drain), what is still in flight goes on, new requests are
 /// refused as before, and you may wait again.
 ///
 /// From [`Shutdown::run`](crate::Shutdown::run), the requests are counted and named before they are
-/// [cancelled](crate::Drain::cancel). If [`in_flight`](Self::in_flight) is zero, the server was late: it
-/// still had connections to flush and close.
+/// [cancelled](crate::Drain::cancel). If [`in_flight`](Self::in_flight) is zero, only the server
+/// had not ended: it still had connections to flush and close.
 ///
 /// `Display` writes one line, with the oldest requests if a layer tracks them:
 /// `1 still in flight after 3.0s: GET /export (body, 64.1s)`.
@@ -79,11 +79,7 @@ impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let elapsed = self.elapsed;
         if self.in_flight == 0 {
-            return write!(
-                f,
-                "nothing in flight after {elapsed:.1?}, but the server has not ended: \
-                 connections are still open, or it was not given `closing`"
-            );
+            return write!(f, "nothing in flight after {elapsed:.1?}");
         }
         write!(f, "{} still in flight after {elapsed:.1?}", self.in_flight)?;
         if self.requests.is_empty() {

@@ -17,8 +17,11 @@ use crate::gate::{Admission, Permit, lock};
 ///
 /// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If the last handle
 /// of a drain is dropped before draining started, nothing can start it any more, and its services go on
-/// serving and counting. A [`DrainLayer`] and a [`Readiness`] hold a handle, a [`DrainService`] does not.
-/// The memory of such a drain is never freed: 320 bytes with 2 cores, 8,256 with 64.
+/// serving and counting. A [`DrainLayer`], a [`Readiness`] and the futures of a drain hold a handle, a
+/// [`DrainService`] does not.
+///
+/// The memory of a drain is reused by later drains once it has been drained and its handles are dropped. If
+/// the last handle is dropped earlier, it is leaked: 320 bytes with 2 cores, 8,256 with 64.
 ///
 /// [`DrainLayer`]: crate::DrainLayer
 /// [`DrainService`]: crate::DrainService
@@ -116,15 +119,14 @@ impl Drain {
     /// # use tower_drain::Drain;
     /// # async fn example(drain: Drain, mut jobs: tokio::sync::mpsc::Receiver<u32>) {
     /// let mut closing = std::pin::pin!(drain.closing());
-    /// loop {
+    /// // The permit first: no job is taken that cannot be worked on.
+    /// while let Ok(permit) = drain.try_acquire() {
     ///     let job = tokio::select! {
     ///         biased;
     ///         () = &mut closing => break,
     ///         job = jobs.recv() => job,
     ///     };
-    ///     let (Some(job), Ok(permit)) = (job, drain.try_acquire()) else {
-    ///         break;
-    ///     };
+    ///     let Some(job) = job else { break };
     ///     tokio::spawn(async move {
     ///         println!("job {job}");
     ///         drop(permit);
@@ -175,41 +177,48 @@ impl Drain {
         self.notify_if(changed, log::resumed)
     }
 
-    /// Tells the server to close: [`closing`](Self::closing) resolves. Requests that still arrive on open
-    /// connections are served until [`start_draining`](Self::start_draining).
+    /// Tells the server to close: [`closing`](Self::closing) resolves, readiness fails, and HTTP/1 responses
+    /// carry `Connection: close`. Requests that still arrive on open connections are served until
+    /// [`start_draining`](Self::start_draining).
     ///
-    /// A client on HTTP/2 learns one round trip later that the server is leaving, and until then sends
-    /// requests in good faith. So let the server end, or give it a moment, before you start draining.
+    /// An HTTP/2 client learns one round trip late that the server is leaving, and sends requests until then.
+    /// So let the server end, or give it a moment, before you start draining.
     ///
     /// Returns true if this call made the change, false if the drain is closing or draining already.
     ///
     /// # Examples
     ///
-    /// The end of a server without [`Shutdown`](crate::Shutdown):
+    /// A server without [`Shutdown`](crate::Shutdown), which does the same and more:
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use axum::Router;
     /// # use tokio::net::TcpListener;
+    /// use std::future::IntoFuture;
+    ///
     /// use tokio::time::{Instant, timeout, timeout_at};
     /// # use tower_drain::Drain;
     /// # async fn example(drain: Drain, app: Router, listener: TcpListener)
     /// # -> Result<(), Box<dyn std::error::Error>> {
-    /// let serve = axum::serve(listener, app).with_graceful_shutdown(drain.closing());
-    /// let mut server = tokio::spawn(serve.into_future());
+    /// let server = axum::serve(listener, app).with_graceful_shutdown(drain.closing());
+    /// let mut server = tokio::spawn(server.into_future());
+    /// tokio::select! {
+    ///     ended = &mut server => return Ok(ended??), // it has failed
+    ///     signal = tokio::signal::ctrl_c() => signal?,
+    /// }
     ///
-    /// tokio::signal::ctrl_c().await?;
     /// let deadline = Instant::now() + Duration::from_secs(30);
     /// drain.close();
-    /// // Until the server has ended, or one second.
+    /// // Requests are served until the server has ended, or for one second.
     /// let ended = timeout(Duration::from_secs(1), &mut server).await;
     /// // No request is left, ...
     /// drain.drain_until(deadline).await?;
     /// // ... and all bytes are sent.
-    /// match ended {
-    ///     Ok(ended) => ended??,
-    ///     Err(_) => timeout_at(deadline, server).await???,
-    /// }
+    /// let ended = match ended {
+    ///     Ok(ended) => ended,
+    ///     Err(_) => timeout_at(deadline, server).await?,
+    /// };
+    /// ended??; // the task, and the server
     /// # Ok(())
     /// # }
     /// ```
@@ -286,8 +295,9 @@ impl Drain {
     /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
     ///
     /// Draining starts when this is called, and so does the clock; not when the future is first polled.
-    /// Several waits may run, each with its own deadline. A `timeout` of zero asks whether anything is in
-    /// flight. One that is too long for the clock, such as [`Duration::MAX`], means no deadline.
+    /// Several waits may run, each with its own deadline. With a `timeout` of zero it starts draining, and the
+    /// future returns at once. A timeout that is too long for the clock, such as [`Duration::MAX`], means no
+    /// deadline.
     ///
     /// # Errors
     ///
@@ -315,7 +325,7 @@ impl Drain {
     /// Counts a failed readiness probe, for [`Shutdown::min_failed_probes`].
     ///
     /// [`readiness`](Self::readiness) does this for each 503. Call it if you answer readiness probes in
-    /// another way.
+    /// another way. Only calls since the lame duck began count.
     ///
     /// [`Shutdown::min_failed_probes`]: crate::Shutdown::min_failed_probes
     pub fn record_failed_probe(&self) {

@@ -16,7 +16,7 @@ use super::owner::Shard;
 /// clone adds one to [`Drain::in_flight`].
 ///
 /// A permit is one word. Taking, cloning and dropping one is a single atomic operation each, on a
-/// cache line that other threads do not write. A leaked permit (`mem::forget`) is never released: its
+/// cache line that other threads rarely write. A leaked permit (`mem::forget`) is never released: its
 /// drain can only time out.
 ///
 /// [`Drain::try_acquire`]: crate::Drain::try_acquire

@@ -89,7 +89,8 @@ impl<R, E> DrainLayer<R, E> {
         self
     }
 
-    /// Makes refusals with `f` instead of [`DefaultRefusal`].
+    /// Makes refusals with `f` instead of [`DefaultRefusal`]. The body is of the same type as that of the inner
+    /// service: in axum, `axum::body::Body`.
     ///
     /// Headers that a refusal needs are added: on HTTP/1 `close` to `Connection`, on later versions
     /// `Connection` is removed; `Retry-After` and `Cache-Control: no-store` unless they are set. `f` gets
@@ -102,17 +103,16 @@ impl<R, E> DrainLayer<R, E> {
     /// # Examples
     ///
     /// ```
-    /// use http::{Request, Response, StatusCode};
+    /// use axum::http::{Request, StatusCode};
+    /// use axum::response::IntoResponse;
+    /// use axum::{Router, routing::get};
     ///
     /// # let drain = tower_drain::Drain::new();
-    /// let layer = drain.layer().refuse_with(|_: &Request<_>| {
-    ///     let mut response = Response::new(String::from("moving, please try again"));
-    ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    ///     response
-    /// });
-    /// # let _ = tower_layer::Layer::layer(&layer, ());
-    /// # fn request<R>(_: &tower_drain::DrainLayer<R>) where R: Fn(&Request<()>) -> Response<String> {}
-    /// # request(&layer);
+    /// let app: Router = Router::new()
+    ///     .route("/", get(|| async { "hello" }))
+    ///     .layer(drain.layer().refuse_with(|_: &Request<_>| {
+    ///         (StatusCode::SERVICE_UNAVAILABLE, "moving, please try again").into_response()
+    ///     }));
     /// ```
     pub fn refuse_with<F, ReqBody, ResBody>(self, f: F) -> DrainLayer<F, E>
     where
@@ -128,8 +128,8 @@ impl<R, E> DrainLayer<R, E> {
 
     /// Exempts the requests for which `f` returns true: they are neither counted nor refused.
     ///
-    /// Use it for health checks and metrics, which would keep a lame duck from becoming quiet and fail
-    /// while draining. A later call replaces an earlier one.
+    /// Use it for liveness checks and metrics. Otherwise they count as new requests in the lame duck, and are
+    /// refused while draining. A later call replaces an earlier one.
     ///
     /// Exempt requests reach the inner service while draining too, unless the inner service is not ready.
     /// Then they are refused like others, because the refusal must not wait.

@@ -17,6 +17,9 @@ use crate::drain::{Drain, Phase};
 ///
 /// Returned by [`Drain::readiness`]. The body names the phase, for a person with curl.
 ///
+/// A load balancer sees a 503 only if there is a lame duck, because afterwards the port is closed: set
+/// [`Shutdown::lame_duck`](crate::Shutdown::lame_duck).
+///
 /// Do not use it for a liveness probe: a server that drains is alive, and a restart would cut off what it
 /// waits for.
 ///

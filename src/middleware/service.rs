@@ -17,7 +17,7 @@ use crate::gate::{Admission, Changed, GateRef, Permit};
 
 /// Service made by [`DrainLayer`](crate::DrainLayer).
 ///
-/// It does not keep the drain alive or from finishing. Cloning it writes no memory that other threads
+/// It holds no handle of the drain and does not delay it. Cloning it writes no memory that other threads
 /// write, beyond what cloning the inner service and the layer's closures does.
 pub struct DrainService<S, R = DefaultRefusal, E = NeverExempt> {
     inner: S,

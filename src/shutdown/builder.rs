@@ -17,20 +17,20 @@ use crate::drain::Drain;
 ///    and all requests are served, so that a load balancer stops sending requests before any is refused.
 ///    [`min_failed_probes`](Self::min_failed_probes) and [`quiet_period`](Self::quiet_period) end it early.
 /// 3. **Closing**, for at most [`closing`](Self::closing), and only until the server has ended. The server
-///    closes its port and its connections. Clients on HTTP/2 learn of it one round trip later; what they
-///    send until then is served.
+///    closes its port and its connections. HTTP/2 clients learn of it one round trip late; what they send until
+///    then is served.
 /// 4. **Draining**, until nothing is in flight and the server has ended. New requests are refused.
 ///    [`timeout`](Self::timeout) bounds closing and draining together.
 /// 5. At the deadline the requests that a layer [tracks](crate::DrainLayer::track_requests) are
-///    [cancelled](Drain::cancel), and one more second is left for the answers. Without requests to wait for
-///    it is 100 ms at most.
+///    [cancelled](Drain::cancel), and one more second is left for the answers, or 100 ms if nothing was in
+///    flight. Other requests are not stopped; they end with the process.
 ///
 /// If something else closes the drain, or the server ends by itself, the shutdown starts there. A shutdown
 /// that has started cannot be taken back: [`Drain::resume`] returns false. A lame duck that began before it
 /// counts.
 ///
-/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second. Whatever stops the process
-/// (`terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd) has to allow more than that.
+/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second. Set the supervisor's grace period
+/// higher than that: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd.
 ///
 /// # Examples
 ///
@@ -119,7 +119,8 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
     /// because supervisors and process groups send it twice.
     ///
     /// It listens from this call on: a signal during start-up takes effect when [`run`](Self::run) begins,
-    /// also in a container where the process has PID 1. So call this first.
+    /// also in a container where the process has PID 1. So call this first. The signals have no other effect
+    /// from then on, so bound what start-up waits for, such as a connection to a database.
     ///
     /// # Panics
     ///
@@ -167,7 +168,8 @@ impl<O, F> Shutdown<O, F> {
 
     /// Sets the maximum duration of the lame duck. The default is zero: no lame duck.
     ///
-    /// It should be longer than the load balancer takes to notice: the interval of its probes, times the
+    /// Set it if clients come through a load balancer: without a lame duck no readiness probe fails before the
+    /// port closes. It should be longer than the load balancer takes to notice: the interval of its probes, times the
     /// number of failures that it wants to see. It counts from the beginning of the lame duck, also if that
     /// was before the signal. It is skipped on [`Signal::Interrupt`].
     pub fn lame_duck(mut self, longest: Duration) -> Self {
@@ -175,7 +177,7 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Ends the lame duck early, once this long has passed without a new request.
+    /// Lets the lame duck end early, once this long has passed without a new request.
     ///
     /// Exempt requests and [`Drain::try_acquire`] do not count. With
     /// [`min_failed_probes`](Self::min_failed_probes), both conditions have to hold. Behind a load balancer use
@@ -185,7 +187,7 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Ends the lame duck early, but not before readiness has failed this often.
+    /// Lets the lame duck end early, once readiness has failed this often. Its maximum still applies.
     ///
     /// [`Drain::readiness`] counts its 503s, and [`Drain::record_failed_probe`] counts others. The probes of
     /// all load balancers, kubelets and people add up.
@@ -198,7 +200,7 @@ impl<O, F> Shutdown<O, F> {
     /// default is 1 s.
     ///
     /// It should be longer than a round trip to the most distant client. Closing ends as soon as the server
-    /// has ended. With zero, requests that cross the server's goodbye are refused.
+    /// has ended. With zero, requests that cross the server's GOAWAY are refused.
     pub fn closing(mut self, longest: Duration) -> Self {
         self.config.closing = longest;
         self

@@ -12,7 +12,7 @@ use crate::drain::{BoxError, Unfinished};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ShutdownError {
-    /// The server failed. What was in flight has been waited for.
+    /// The server failed. `run` then waited for what was in flight, at most for the timeout.
     Server(BoxError),
     /// The timeout has passed with requests in flight, or with a server that had not ended.
     TimedOut(Unfinished),
@@ -24,6 +24,11 @@ impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => write!(f, "server failed: {error}"),
+            Self::TimedOut(unfinished) if unfinished.in_flight() == 0 => write!(
+                f,
+                "drain timed out: {unfinished}, but the server has not ended: \
+                 connections are still open, or it was not given `closing`"
+            ),
             Self::TimedOut(unfinished) => write!(f, "drain timed out: {unfinished}"),
             Self::Forced(unfinished) => write!(f, "forced to stop: {unfinished}"),
         }

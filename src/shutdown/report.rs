@@ -42,7 +42,7 @@ impl ShutdownReport {
     }
 
     /// Returns the time from telling the server to close until the server ended. Zero if it had ended
-    /// before.
+    /// before. `None` is for a server that was not waited for, which this version never reports.
     pub fn server(&self) -> Option<Duration> {
         self.server
     }

@@ -45,12 +45,13 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// # Errors
     ///
-    /// - [`ShutdownError::Server`] if the server failed. What was in flight has been waited for. This takes
-    ///   precedence over the other two.
+    /// - [`ShutdownError::Server`] if the server failed. `run` then waits for what is in flight, at most for the
+    ///   timeout. This takes precedence over the other two; [`Drain::requests`](crate::Drain::requests) still
+    ///   tells what was left.
     /// - [`ShutdownError::TimedOut`] if requests were in flight, or the server had not ended, at the
     ///   deadline.
-    /// - [`ShutdownError::Forced`] if what [`force_on`](Self::force_on) was given, or a later SIGINT, ended
-    ///   the wait.
+    /// - [`ShutdownError::Forced`] if the [`force_on`](Self::force_on) future resolved, or a later SIGINT
+    ///   arrived, before the shutdown finished.
     ///
     /// # Panics
     ///
@@ -58,7 +59,8 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the server. The phase stays as it is.
+    /// Dropping the future drops the server, but not the connection tasks that it has spawned. The phase stays
+    /// as it is.
     ///
     /// # Examples
     ///

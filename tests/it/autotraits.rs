@@ -103,10 +103,9 @@ fn running_a_shutdown_may_be_spawned() {
 
 #[test]
 fn a_layer_can_be_named_with_function_pointers() {
-    type Exempting = DrainLayer<DefaultRefusal, fn(&http::Request<Body>) -> bool>;
-    let layer: Exempting = Drain::new().layer().exempt(|_| false);
-    let _: DrainService<Hello, DefaultRefusal, fn(&http::Request<Body>) -> bool> =
-        layer.layer(Hello);
+    type IsExempt = fn(&http::Request<Body>) -> bool;
+    let layer: DrainLayer<DefaultRefusal, IsExempt> = Drain::new().layer().exempt(|_| false);
+    let _: DrainService<Hello, DefaultRefusal, IsExempt> = layer.layer(Hello);
 }
 
 #[test]
