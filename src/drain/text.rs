@@ -46,6 +46,10 @@ impl<const N: usize> fmt::Display for Text<N> {
         for character in self.as_str().chars() {
             match character {
                 '\'' | '"' => f.write_char(character)?,
+                // Letters and a symbol by category, but blank.
+                '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => {
+                    write!(f, "{}", character.escape_unicode())?;
+                }
                 // Leaves what is printable as it is.
                 other => write!(f, "{}", other.escape_debug())?,
             }
@@ -56,8 +60,7 @@ impl<const N: usize> fmt::Display for Text<N> {
 
 impl<const N: usize> fmt::Debug for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `str` escapes the same characters, and quotes.
-        self.as_str().fmt(f)
+        write!(f, "\"{self}\"")
     }
 }
 
@@ -87,10 +90,11 @@ mod tests {
 
     #[test]
     fn what_is_not_printable_is_escaped() {
-        // C0, DEL, C1, zero width, bidi, line and paragraph separators, byte order mark.
+        // C0, DEL, C1, zero width, bidi, line and paragraph separators, byte order mark, fillers.
         for character in [
             '\0', '\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200b}', '\u{200d}', '\u{200e}',
             '\u{202e}', '\u{2066}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{ad}', '\u{61c}',
+            '\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{2800}',
         ] {
             let text = Text::<8>::new(&format!("a{character}b"));
             for shown in [format!("{text}"), format!("{text:?}")] {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{DrainReport, Reached, Unfinished, log};
+use super::{DrainReport, Phase, Reached, Unfinished, log};
 
 pin_project! {
     /// Future that resolves once nothing is in flight, or at its deadline.
@@ -67,15 +67,16 @@ impl Future for DrainWait {
         }
         let drain = this.drained.drain();
         let unfinished = Unfinished::new(drain, *this.since);
-        // The gate is closed, so a count of zero is final. The last permit may have been dropped a
-        // moment ago.
-        Poll::Ready(if unfinished.in_flight() == 0 {
+        if drain.phase() == Phase::Drained {
             log::drained(drain);
-            Ok(DrainReport::new(drain, *this.since))
-        } else {
-            log::timed_out(&unfinished);
-            Err(unfinished)
-        })
+            return Poll::Ready(Ok(DrainReport::new(drain, *this.since)));
+        }
+        if unfinished.in_flight() == 0 {
+            // Another thread is dropping the last permit, and wakes this task when it has.
+            return Poll::Pending;
+        }
+        log::timed_out(&unfinished);
+        Poll::Ready(Err(unfinished))
     }
 }
 

@@ -13,12 +13,11 @@ use super::{lock, thread_index};
 /// Drained gates that no drain uses.
 static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
 
-/// The zero of the times that shards keep. Before the start of the process, because the paused clock
-/// of a test may have stopped before this value is made.
-static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
-    let now = Instant::now();
-    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
-});
+/// The reference for the times that shards keep, which are stored as nanoseconds plus [`BIAS`].
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// A time may lie before the epoch: the paused clocks of tests differ from each other.
+const BIAS: u64 = 1 << 63;
 
 pub(super) type Shard = raw::Shard<&'static Core>;
 
@@ -131,8 +130,11 @@ impl GateOwner {
 
     /// When a request last arrived in the current lame duck.
     pub(crate) fn last_arrival(&self) -> Option<Instant> {
-        let nanos = raw::last_arrival(&self.gate().shards)?;
-        EPOCH.checked_add(Duration::from_nanos(nanos))
+        let time = raw::last_arrival(&self.gate().shards)?;
+        match time.checked_sub(BIAS) {
+            Some(nanos) => EPOCH.checked_add(Duration::from_nanos(nanos)),
+            None => EPOCH.checked_sub(Duration::from_nanos(BIAS - time)),
+        }
     }
 
     fn gate(&self) -> &'static Gate {
@@ -142,9 +144,13 @@ impl GateOwner {
 
 /// The current time, in the unit that shards keep.
 pub(super) fn arrival_time() -> u64 {
-    let nanos = Instant::now().saturating_duration_since(*EPOCH).as_nanos();
-    // 584 years fit.
-    nanos.try_into().unwrap_or(u64::MAX)
+    // 292 years fit.
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(BIAS);
+    let now = Instant::now();
+    match now.checked_duration_since(*EPOCH) {
+        Some(after) => BIAS.saturating_add(nanos(after)),
+        None => BIAS.saturating_sub(nanos(EPOCH.saturating_duration_since(now))),
+    }
 }
 
 impl Drop for GateOwner {

@@ -1,7 +1,7 @@
 //! Refusals, in the client's own protocol.
 
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 
 use super::grpc::{self, Kind};
 use super::headers::ConnectionRule;
@@ -53,32 +53,47 @@ fn unavailable<B>(kind: Option<Kind>, message: &'static str) -> Response<Option<
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CancelReply {
     kind: Option<Kind>,
+    /// Whether a response that is being sent can end with trailers that carry the status. HTTP/1 servers drop
+    /// trailers that were not announced.
+    has_trailers: bool,
     /// In seconds.
     retry_after: u64,
 }
 
+/// The bits of a tag, below the seconds.
+const TRAILERS: u8 = 1 << 7;
+
 impl CancelReply {
     pub(super) fn new<B>(request: &Request<B>, retry_after: u64) -> Self {
         let kind = Kind::of(request);
-        Self { kind, retry_after }
+        let has_trailers =
+            request.version() > Version::HTTP_11 && kind.is_some_and(Kind::has_trailers);
+        Self {
+            kind,
+            has_trailers,
+            retry_after,
+        }
     }
 
     /// 56 bits hold two billion years.
     pub(super) fn to_tag(self) -> Tag {
-        self.retry_after.min(u64::MAX >> 8) << 8 | u64::from(Kind::to_bits(self.kind))
+        let trailers = if self.has_trailers { TRAILERS } else { 0 };
+        let low = Kind::to_bits(self.kind) | trailers;
+        self.retry_after.min(u64::MAX >> 8) << 8 | u64::from(low)
     }
 
     pub(super) fn from_tag(tag: Tag) -> Self {
+        // The low 8 bits.
+        let low = tag as u8;
         Self {
-            // The low 8 bits.
-            kind: Kind::from_bits(tag as u8),
+            kind: Kind::from_bits(low & !TRAILERS),
+            has_trailers: low & TRAILERS != 0,
             retry_after: tag >> 8,
         }
     }
 
-    /// Whether a response that is being sent can end with trailers that carry the status.
     pub(super) fn has_trailers(self) -> bool {
-        self.kind.is_some_and(Kind::has_trailers)
+        self.has_trailers
     }
 
     /// Makes the default refusal. `refuse_with` is not asked: it takes the request, which is gone.
@@ -106,11 +121,14 @@ mod tests {
 
     #[test]
     fn a_reply_survives_its_tag() {
-        let call = Request::post("/").header(CONTENT_TYPE, "application/grpc+proto");
-        let call = CancelReply::new(&call.body(()).unwrap(), 7);
-        assert!(call.has_trailers());
+        let call = |version| {
+            let call = Request::post("/").header(CONTENT_TYPE, "application/grpc+proto");
+            CancelReply::new(&call.version(version).body(()).unwrap(), 7)
+        };
+        let (http1, http2) = (call(Version::HTTP_11), call(Version::HTTP_2));
+        assert!(http2.has_trailers() && !http1.has_trailers());
         let plain = CancelReply::new(&Request::new(()), 0);
-        for reply in [call, plain] {
+        for reply in [http1, http2, plain] {
             assert_eq!(CancelReply::from_tag(reply.to_tag()), reply);
         }
         let longest = CancelReply::new(&Request::new(()), u64::MAX);

@@ -19,6 +19,24 @@ fn a_timeout_of_zero_asks_whether_anything_is_in_flight() {
 }
 
 #[test]
+fn a_drain_that_is_reported_as_done_is_drained() {
+    for _ in 0..2_000 {
+        let drain = Drain::new();
+        let permit = drain.try_acquire().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(permit));
+            loop {
+                let mut wait = task::spawn(drain.drain(Duration::ZERO));
+                if let std::task::Poll::Ready(Ok(_)) = wait.poll() {
+                    break;
+                }
+            }
+            assert_eq!(drain.phase(), Phase::Drained);
+        });
+    }
+}
+
+#[test]
 fn an_enormous_timeout_is_no_deadline() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();

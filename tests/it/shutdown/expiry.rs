@@ -170,6 +170,28 @@ async fn a_timeout_of_zero_takes_what_is_done_already() {
     assert_ready_err!(task::spawn(shutdown.run(idle)).poll());
 }
 
+/// A busy runtime polls the shutdown late, or the server ends at the deadline.
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_in_time_is_not_late() {
+    let drain = Drain::new();
+    let job = drain.try_acquire().unwrap();
+    let mut run = five_seconds(&drain, until_drained(drain.clone()));
+    advance(2 * SECOND).await;
+    assert_pending!(run.poll());
+    drop(job);
+    advance(5 * SECOND).await;
+    assert_ready_ok!(run.poll());
+
+    let drain = Drain::new();
+    let (server, end) = server();
+    let mut run = five_seconds(&drain, server);
+    advance(2 * SECOND).await;
+    assert_pending!(run.poll());
+    advance(3 * SECOND).await;
+    end.send(Ok(())).unwrap();
+    assert_ready_ok!(run.poll());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_timeout_may_end_closing() {
     let drain = Drain::new();

@@ -88,6 +88,25 @@ async fn the_last_request_counts_whichever_thread_served_it() {
     assert_eq!(drain.phase(), Phase::LameDuck);
 }
 
+/// The clocks of tests differ, and arrivals are recorded whatever they say.
+#[test]
+fn requests_count_on_any_clock() {
+    for ahead in [Duration::ZERO, 36_000 * SECOND, SECOND] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            advance(ahead).await;
+            let drain = Drain::new();
+            let mut run = lame_duck(&drain, |shutdown| shutdown.quiet_period(SECOND));
+            advance(SECOND - SECOND / 10).await;
+            request(&drain);
+            assert_eq!(time_to_end(&mut run).await, SECOND);
+        });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_go_on_jobs_and_exempt_requests_are_quiet() {
     let drain = Drain::new();

@@ -238,6 +238,19 @@ fn a_grpc_body_ends_with_its_status() {
     ));
 }
 
+/// hyper would drop the trailers and send the last chunk, and the body would look complete.
+#[test]
+fn a_grpc_body_on_http_1_ends_with_an_error() {
+    let drain = Drain::new();
+    let mut request = grpc("application/grpc");
+    *request.version_mut() = Version::HTTP_11;
+    let mut body = streaming(&drain, request, Poll::Pending);
+    drain.cancel();
+    let mut frame = task::spawn(body.frame());
+    assert_pending!(frame.poll());
+    assert!(matches!(frame.poll(), Poll::Ready(Some(Err(_)))));
+}
+
 #[test]
 fn a_grpc_web_body_cannot_and_ends_with_an_error() {
     for kind in ["application/grpc-web", "application/grpc-web-text+proto"] {
