@@ -41,8 +41,10 @@ where
     S::Error: Debug,
     B: Default,
 {
-    // The first request of a thread assigns its index, and the first tracked one allocates.
-    serve(&service, Request::new(B::default()));
+    // The first request of a thread assigns its index, and the first ones fill the allocator's caches.
+    for _ in 0..16 {
+        serve(&service, Request::new(B::default()));
+    }
     let request = Some(Request::new(B::default()));
     Box::new(Subject { service, request })
 }

@@ -137,6 +137,25 @@ fn entered_before_the_inner_call_and_released_after_the_inner_future() {
 }
 
 #[test]
+fn the_handler_is_dropped_before_its_permit_is_released_with_the_body() {
+    let drain = Drain::new();
+    let seen = Arc::new(AtomicUsize::new(usize::MAX));
+    let mut witness = Some(Witness(drain.clone(), seen.clone()));
+    let inner = service_fn(move |_: Request<Body>| {
+        let witness = witness.take();
+        // Keeps the witness until it is dropped itself, also when it is ready.
+        std::future::poll_fn(move |_| {
+            let _kept = &witness;
+            Poll::Ready(Ok::<_, ()>(hello()))
+        })
+    });
+    let mut response = task::spawn(drain.layer().layer(inner).call(get("/")));
+    drop(assert_ready_ok!(response.poll()));
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    drop(response);
+}
+
+#[test]
 fn layers_and_services_do_not_keep_the_drain_from_finishing() {
     let drain = Drain::new();
     let layer = drain.layer();
