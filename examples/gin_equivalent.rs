@@ -148,6 +148,7 @@ async fn work(
             visit = queue.recv() => visit,
         };
         let Some(visit) = visit else { return };
+        info!("job for visit {visit} started");
         sleep(Duration::from_millis(500)).await;
         let thanked = sqlx::query("UPDATE visits SET thanked = 1 WHERE id = ?")
             .bind(visit)

@@ -42,8 +42,9 @@
 //! # Phases
 //!
 //! ```text
-//! Serving ──lame_duck()──▶ LameDuck ──close()──▶ Closing ──start_draining()──▶ Draining ──last permit──▶ Drained
-//!    ▲───────resume()─────────┘
+//!       lame_duck()       close()       start_draining()       last permit
+//! Serving ──────▶ LameDuck ────▶ Closing ────────────▶ Draining ──────▶ Drained
+//!    ▲─── resume() ──┘
 //! ```
 //!
 //! A call may skip phases: `close()` works from `Serving`, `start_draining()` from any phase, and with

@@ -100,9 +100,11 @@ fn running_requests_are_answered_later_ones_refused_and_the_rows_are_there() {
 #[test]
 fn the_worker_finishes_its_current_job() {
     let mut server = Server::start("30");
-    let running = server.request();
+    let request = server.request();
+    server.process.logged("job for visit 1 started");
     server.process.signal(Signal::SIGTERM);
-    assert!(answer(running).ends_with("Welcome Gin Server"));
+    // Sent on a connection that is kept alive until the server closes it.
+    assert!(answer(request).ends_with("Welcome Gin Server"));
     let (exited, folder) = server.exit();
     let exited = exited.with(0);
     let done = exited.said("job for visit 1 done");

@@ -1,8 +1,9 @@
 /// The phase of a drain. Later phases compare greater.
 ///
 /// ```text
-/// Serving ──lame_duck()──▶ LameDuck ──close()──▶ Closing ──start_draining()──▶ Draining ──last permit──▶ Drained
-///    ▲───────resume()─────────┘
+///       lame_duck()       close()       start_draining()       last permit
+/// Serving ──────▶ LameDuck ────▶ Closing ────────────▶ Draining ──────▶ Drained
+///    ▲─── resume() ──┘
 /// ```
 ///
 /// A call may skip phases: [`close`](crate::Drain::close) works from `Serving`,

@@ -50,9 +50,10 @@ use crate::drain::Drain;
 ///     .layer(drain.layer())
 ///     .route_service("/readyz", drain.readiness());
 /// let shutdown = Shutdown::on_signal(&drain)
-///     .lame_duck(Duration::from_secs(10)) //      at most: it ends once
-///     .min_failed_probes(3) //                    the load balancer has seen three 503s
-///     .quiet_period(Duration::from_secs(1)) //    and no request has arrived for a second
+///     // At most 10 s: less once three probes have failed and no request has arrived for a second.
+///     .lame_duck(Duration::from_secs(10))
+///     .min_failed_probes(3)
+///     .quiet_period(Duration::from_secs(1))
 ///     .timeout(Duration::from_secs(15));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
 /// let report = shutdown

@@ -118,6 +118,8 @@ impl<O, F> Shutdown<O, F> {
             }))
             .await;
         drain.commit();
+        // Before anything can be seen of the shutdown, which may be what makes someone force it.
+        let forced = is_ready(force.as_mut()).await;
         log::started(signal);
         let mut report = ShutdownReport {
             signal,
@@ -125,9 +127,8 @@ impl<O, F> Shutdown<O, F> {
         };
         let mut since = Instant::now();
 
-        let finished = async {
-            // Before anything can be seen of the shutdown: a reaction to it may be to force it.
-            if is_ready(force.as_mut()).await {
+        let completed = async {
+            if forced {
                 return Err(Expired::Forced);
             }
 
@@ -177,7 +178,7 @@ impl<O, F> Shutdown<O, F> {
         }
         .await;
 
-        let outcome = match finished {
+        let outcome = match completed {
             Ok(()) => {
                 report.refused = drain.refused();
                 report.server = ended.get().map(|at| at.saturating_duration_since(since));
