@@ -2,7 +2,7 @@
 
 use tokio::sync::futures::Notified;
 
-use super::owner::{Gate, Shard, arrival_time};
+use super::owner::{Gate, Shard};
 use super::permit::Permit;
 use super::raw::{Entered, Generation};
 use super::thread_index;
@@ -74,18 +74,5 @@ impl GateRef {
         let shards = &self.gate.shards;
         // The number of shards is a power of two.
         &shards[thread_index::current() & (shards.len() - 1)]
-    }
-}
-
-impl Permit {
-    /// Records that a request arrived in a lame duck, now.
-    pub(crate) fn record_arrival(&self) {
-        self.shard.record_arrival(arrival_time());
-    }
-
-    /// Whether the gate is a lame duck, closing or closed.
-    #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.shard.is_leaving()
     }
 }

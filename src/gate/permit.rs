@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::owner::Shard;
+use super::owner::{Shard, arrival_time};
 
 /// One admitted unit of work. While a permit exists, the drain is not finished.
 ///
@@ -37,6 +37,19 @@ use super::owner::Shard;
 #[must_use = "the drain does not wait for work whose permit has been dropped"]
 pub struct Permit {
     pub(super) shard: &'static Shard,
+}
+
+impl Permit {
+    /// Records that a request arrived in a lame duck, now.
+    pub(crate) fn record_arrival(&self) {
+        self.shard.record_arrival(arrival_time());
+    }
+
+    /// Whether the gate is a lame duck, closing or closed.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shard.is_leaving()
+    }
 }
 
 impl Clone for Permit {
