@@ -12,13 +12,14 @@
 //! use tokio::net::TcpListener;
 //! use tower_drain::{Drain, Shutdown};
 //!
-//! # #[cfg(feature = "signal")]
+//! # #[cfg(all(feature = "signal", feature = "listener", unix))]
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let drain = Drain::new();
 //!     let shutdown = Shutdown::on_signal(&drain) // SIGTERM or Ctrl-C, from here on
 //!         .lame_duck(Duration::from_secs(10))
-//!         .timeout(Duration::from_secs(20));
+//!         .timeout(Duration::from_secs(20))
+//!         .flush(Duration::from_secs(3));
 //!
 //!     let app = Router::new()
 //!         .route("/", get(|| async { "hello" }))
@@ -27,6 +28,7 @@
 //!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
 //!
 //!     let outcome = shutdown
+//!         .listener(&listener)?
 //!         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
 //!         .await;
 //!     if let Err(error) = &outcome {
@@ -35,7 +37,7 @@
 //!     // Exit explicitly: returning waits for blocking tasks without a limit.
 //!     std::process::exit(outcome.is_err().into())
 //! }
-//! # #[cfg(not(feature = "signal"))]
+//! # #[cfg(not(all(feature = "signal", feature = "listener", unix)))]
 //! # fn main() {}
 //! ```
 //!
@@ -88,7 +90,8 @@
 //! - A runtime whose only worker is blocked hears no signal and keeps no deadline.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
-//!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`.
+//!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
+//!   long a shutdown waits for them.
 //!
 //! # Cost
 //!
@@ -100,9 +103,11 @@
 //! None is enabled by default.
 //!
 //! - `signal`: `Shutdown::on_signal` and `signal::shutdown`, for SIGINT, SIGTERM and Ctrl-C.
+//! - `listener`: `Shutdown::listener` and `Shutdown::settle`, which close the port without resetting a
+//!   connection. Unix only.
 //! - `tracing`: events with the target `tower_drain`. At info each change of phase, the start and the end of a
-//!   [`Shutdown`], and its progress once a second while it closes and drains; at warn a timeout or a forced
-//!   stop; at error a server that failed; at debug each refusal. Requests that are served cause no events.
+//!   [`Shutdown`], and its progress once a second while it closes and drains; at warn a timeout, a forced
+//!   stop, or connections that were abandoned; at error a server that failed; at debug each refusal. Requests that are served cause no events.
 //!
 //! # Platforms
 //!

@@ -1,7 +1,12 @@
 use std::fmt;
 use std::future::{Future, Pending, pending};
+#[cfg(all(feature = "listener", unix))]
+use std::io;
+#[cfg(all(feature = "listener", unix))]
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::port::Port;
 use super::signal::Signal;
 #[cfg(feature = "signal")]
 use super::signal::{ForceSignal, ShutdownSignal, shutdown};
@@ -16,11 +21,14 @@ use crate::drain::Drain;
 /// 2. **Lame duck**, on [`Signal::Terminate`], for at most [`lame_duck`](Self::lame_duck). Readiness fails
 ///    and all requests are served, so that a load balancer stops sending requests before any is refused.
 ///    [`min_failed_probes`](Self::min_failed_probes) and [`quiet_period`](Self::quiet_period) end it early.
+///    With `listener` the port then stops new handshakes, and what has connected gets a moment to send its
+///    request.
 /// 3. **Closing**, for at most [`closing`](Self::closing), and only until the server has ended. The server
 ///    closes its port and its connections. HTTP/2 clients learn of it one round trip late; what they send until
 ///    then is served.
-/// 4. **Draining**, until nothing is in flight and the server has ended. New requests are refused.
-///    [`timeout`](Self::timeout) bounds closing and draining together.
+/// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server gets the time to
+///    send the last bytes and close its connections, at most [`flush`](Self::flush) if that is set.
+///    [`timeout`](Self::timeout) bounds all of this from closing on.
 /// 5. At the deadline the requests that a layer [tracks](crate::DrainLayer::track_requests) are
 ///    [cancelled](Drain::cancel), and one more second is left for the answers, or 100 ms if nothing was in
 ///    flight. Other requests are not stopped; they end with the process.
@@ -29,7 +37,8 @@ use crate::drain::Drain;
 /// that has started cannot be taken back: [`Drain::resume`] returns false. A lame duck that began before it
 /// counts.
 ///
-/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second. Set the supervisor's grace period
+/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second; with `listener` another
+/// `settle` and one second. Set the supervisor's grace period
 /// higher than that: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd.
 ///
 /// # Examples
@@ -54,7 +63,9 @@ use crate::drain::Drain;
 ///     .lame_duck(Duration::from_secs(10))
 ///     .min_failed_probes(3)
 ///     .quiet_period(Duration::from_secs(1))
-///     .timeout(Duration::from_secs(15));
+///     .timeout(Duration::from_secs(15))
+///     // A client that is asleep does not fail the shutdown.
+///     .flush(Duration::from_secs(3));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
 /// let report = shutdown
 ///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
@@ -70,6 +81,7 @@ pub struct Shutdown<O, F = Pending<()>> {
     pub(super) on: O,
     pub(super) force: F,
     pub(super) config: Config,
+    pub(super) port: Port,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +89,10 @@ pub(super) struct Config {
     pub(super) lame_duck: Duration,
     pub(super) quiet_period: Option<Duration>,
     pub(super) min_failed_probes: Option<u32>,
+    pub(super) settle: Duration,
     pub(super) closing: Duration,
     pub(super) timeout: Duration,
+    pub(super) flush: Option<Duration>,
 }
 
 impl Default for Config {
@@ -87,8 +101,10 @@ impl Default for Config {
             lame_duck: Duration::ZERO,
             quiet_period: None,
             min_failed_probes: None,
+            settle: Duration::from_millis(300),
             closing: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
+            flush: None,
         }
     }
 }
@@ -108,6 +124,7 @@ where
             on,
             force: pending(),
             config: Config::default(),
+            port: Port::new(),
         }
     }
 }
@@ -132,6 +149,7 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
             on: shutdown(),
             force: ForceSignal::new(),
             config: Config::default(),
+            port: Port::new(),
         }
     }
 }
@@ -164,6 +182,7 @@ impl<O, F> Shutdown<O, F> {
             on: self.on,
             force,
             config: self.config,
+            port: self.port,
         }
     }
 
@@ -197,6 +216,73 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
+    /// Closes this listening socket first, in a way that loses no connection that has reached it. Call it for
+    /// each socket that the server listens on.
+    ///
+    /// A server that is asked to close closes its port, its idle connections and its accept queue at once:
+    /// clients that have just connected see a reset. With this, the shutdown keeps a duplicate of the socket,
+    /// and at the end of the lame duck, before the server is asked to close:
+    ///
+    /// 1. On Linux the kernel stops answering new handshakes (by a socket filter, which needs no privilege).
+    ///    Handshakes under way complete.
+    /// 2. Connections get [`settle`](Self::settle) to send their first request.
+    /// 3. The server accepts what is left in the queue, within one second.
+    ///
+    /// A client that tries to connect in the meantime gets no answer. Its kernel tries again one second after
+    /// its first attempt, and then it is refused, or reaches the next process that listens on the port. A load
+    /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
+    ///
+    /// Works for TCP and for Unix sockets: for any [`AsFd`]. On systems other than Linux, for Unix sockets and
+    /// in sandboxes that forbid the filter, new connections are accepted until the end of `settle`, and the
+    /// last of them may be reset; a debug event says so. The duplicate is closed when the server has ended, 100 ms after
+    /// [`Phase::Closing`](crate::Phase::Closing) began at the latest.
+    ///
+    /// Do not pass a socket that another process goes on using, because the filter is a property of the
+    /// socket: its new connections would hang until the shutdown is over. Sockets that systemd has passed are
+    /// recognized by `LISTEN_FDS`, and get no filter.
+    ///
+    /// This method is not available on Windows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if this is not a stream socket that listens, or if there are no descriptors left to
+    /// duplicate it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tokio::net::TcpListener;
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// let drain = Drain::new();
+    /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
+    /// # let stop = async {};
+    /// Shutdown::new(&drain, stop)
+    ///     .listener(&listener)?
+    ///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(all(feature = "listener", unix))]
+    pub fn listener<L: AsFd>(mut self, listener: &L) -> io::Result<Self> {
+        self.port.add(listener.as_fd())?;
+        Ok(self)
+    }
+
+    /// Sets how long clients that have connected to a [`listener`](Self::listener) have to send their first
+    /// request. The default is 300 ms.
+    ///
+    /// hyper closes a connection on which nothing has arrived when the server is asked to close. So this
+    /// should be longer than a round trip to the most distant client. It is skipped on
+    /// [`Signal::Interrupt`].
+    #[cfg(all(feature = "listener", unix))]
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.config.settle = settle;
+        self
+    }
+
     /// Sets the maximum duration of closing, in which the server leaves and requests are still served. The
     /// default is 1 s.
     ///
@@ -214,6 +300,38 @@ impl<O, F> Shutdown<O, F> {
         self.config.timeout = timeout;
         self
     }
+
+    /// Sets how long connections have, once nothing is in flight, to send the last bytes and close.
+    ///
+    /// Peers that are asleep (half a request head, half a TLS handshake, an HTTP/2 client that answers no
+    /// ping) keep a server from ending. With this they do not fail the shutdown: what is still open after
+    /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning. [`run`](Self::run)
+    /// returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`. It does not
+    /// shorten [`closing`](Self::closing).
+    ///
+    /// Without it the whole timeout is waited, and the outcome is
+    /// [`TimedOut`](crate::ShutdownError::TimedOut) with nothing in flight. The reason is that the last chunk
+    /// of a response may still be in the server's buffer, which no layer can see; a body of one chunk is
+    /// there as a whole. So set a time in which a slow client can read that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// # let stop = async {};
+    /// let drain = Drain::new();
+    /// let shutdown = Shutdown::new(&drain, stop)
+    ///     .timeout(Duration::from_secs(20))
+    ///     .flush(Duration::from_secs(3));
+    /// # let _ = shutdown;
+    /// ```
+    pub fn flush(mut self, flush: Duration) -> Self {
+        self.config.flush = Some(flush);
+        self
+    }
 }
 
 impl<O, F> fmt::Debug for Shutdown<O, F> {
@@ -221,6 +339,7 @@ impl<O, F> fmt::Debug for Shutdown<O, F> {
         f.debug_struct("Shutdown")
             .field("drain", &self.drain)
             .field("config", &self.config)
+            .field("port", &self.port)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,10 @@
 //! Events of a shutdown, with the feature `tracing`. Without it these functions do nothing.
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
+use std::convert::Infallible;
+#[cfg(all(feature = "listener", unix))]
+use std::io;
+
 use tokio::time::Instant;
 
 use super::error::ShutdownError;
@@ -20,8 +24,19 @@ pub(super) fn started(signal: Option<Signal>) {
     );
 }
 
+/// New connections cannot be kept out while the port settles.
+#[cfg(all(feature = "listener", unix))]
+pub(super) fn no_filter(error: &io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "tower_drain", %error, "no socket filter: new connections still arrive");
+}
+
 /// Logs progress once a second, and never returns.
-pub(super) async fn progress<T>(drain: &Drain, since: Instant, deadline: Option<Instant>) -> T {
+pub(super) async fn progress(
+    drain: &Drain,
+    since: Instant,
+    deadline: Option<Instant>,
+) -> Infallible {
     #[cfg(feature = "tracing")]
     loop {
         // At whole seconds since `since`.
@@ -66,12 +81,23 @@ pub(super) fn expired(expired: Expired, unfinished: &Unfinished) {
 pub(super) fn finished(outcome: &Result<ShutdownReport, ShutdownError>) {
     #[cfg(feature = "tracing")]
     match outcome {
-        Ok(report) => tracing::info!(
-            target: "tower_drain",
-            requests = ?report.requests(),
-            server = report.server().map(tracing::field::debug),
-            "shutdown finished"
-        ),
+        Ok(report) => {
+            if report.server().is_none() {
+                tracing::warn!(
+                    target: "tower_drain",
+                    "nothing in flight, but connections are still open: abandoned"
+                );
+            }
+            tracing::info!(
+                target: "tower_drain",
+                lame_duck = ?report.lame_duck(),
+                requests = ?report.requests(),
+                server = report.server().map(tracing::field::debug),
+                in_flight_at_close = report.in_flight_at_close(),
+                refused = report.refused(),
+                "shutdown finished"
+            );
+        }
         Err(error @ ShutdownError::Server(_)) => tracing::error!(target: "tower_drain", "{error}"),
         // Logged when it happened.
         Err(ShutdownError::TimedOut(_) | ShutdownError::Forced(_)) => {}

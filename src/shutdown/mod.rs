@@ -5,10 +5,13 @@ mod builder;
 mod error;
 mod lame_duck;
 mod log;
+mod port;
 mod report;
 mod run;
 mod server;
 mod signal;
+#[cfg(all(feature = "listener", unix))]
+mod socket;
 
 pub use self::builder::Shutdown;
 pub use self::error::ShutdownError;

@@ -20,8 +20,8 @@ impl ShutdownReport {
         self.signal
     }
 
-    /// Returns the time from the signal until the server was asked to close. A lame duck that began before
-    /// the signal is not included.
+    /// Returns the time from the signal until the server was asked to close: the lame duck, and what the port
+    /// took to settle. A lame duck that began before the signal is not included.
     pub fn lame_duck(&self) -> Duration {
         self.lame_duck
     }
@@ -42,7 +42,8 @@ impl ShutdownReport {
     }
 
     /// Returns the time from telling the server to close until the server ended. Zero if it had ended
-    /// before. `None` is for a server that was not waited for, which this version never reports.
+    /// before. `None` if it had not ended when [`flush`](crate::Shutdown::flush) was over: connections were
+    /// still open, with nothing in flight, and were abandoned.
     pub fn server(&self) -> Option<Duration> {
         self.server
     }

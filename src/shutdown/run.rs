@@ -1,5 +1,6 @@
 //! The sequence.
 
+use std::convert::Infallible;
 use std::future::{Future, IntoFuture, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -103,6 +104,7 @@ impl<O, F> Shutdown<O, F> {
             on,
             force,
             config,
+            mut port,
         } = self;
         let mut force = pin!(force);
         let ended = ServerEnd::default();
@@ -141,6 +143,18 @@ impl<O, F> Shutdown<O, F> {
                 until(server.as_mut(), force.as_mut(), condition).await?;
             }
 
+            // The port, as long as the server knows nothing of it.
+            if !port.is_empty() && ended.get().is_none() && drain.phase() < Phase::Closing {
+                let settle = match signal {
+                    Some(Signal::Terminate) => config.settle,
+                    _ => Duration::ZERO,
+                };
+                drain.lame_duck();
+                drain.set_deadline(Phase::LameDuck, Instant::now().checked_add(settle));
+                let condition = first(port.settle(settle), closed_or_ended());
+                until(server.as_mut(), force.as_mut(), condition).await?;
+            }
+
             // Closing, until the server has ended, or its maximum has passed.
             report.lame_duck = since.elapsed();
             since = Instant::now();
@@ -149,28 +163,45 @@ impl<O, F> Shutdown<O, F> {
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
             drain.set_deadline(Phase::Closing, closing);
+            let mut aside = pin!(first(
+                port.hold(&ended),
+                log::progress(&drain, since, deadline)
+            ));
             let condition = first(reached(closing), first(drain.draining(), ended.reached()));
-            let progress = log::progress(&drain, since, deadline);
-            until(server.as_mut(), force.as_mut(), first(condition, progress)).await?;
+            let condition = beside(aside.as_mut(), condition);
+            until(server.as_mut(), force.as_mut(), condition).await?;
 
-            // Draining, until nothing is in flight and the server has ended.
+            // Draining, until nothing is in flight.
             drain.start_draining();
             drain.set_deadline(Phase::Draining, deadline);
-            let mut finished = pin!(async {
-                drain.drained().await;
-                report.requests = since.elapsed();
-                ended.reached().await;
-                true
-            });
-            let timeout = async {
+            let late = async {
                 reached(deadline).await;
                 false
             };
-            let progress = log::progress(&drain, since, deadline);
-            let condition = first(first(finished.as_mut(), timeout), progress);
+            let drained = async {
+                drain.drained().await;
+                true
+            };
+            let condition = beside(aside.as_mut(), first(drained, late));
             let in_time = until(server.as_mut(), force.as_mut(), condition).await?;
-            // The server may have ended at the deadline, or before it if this task was polled late.
-            if in_time || is_ready(finished).await {
+            // The last may have ended at the deadline, or before it if this task was polled late.
+            if !in_time && drain.phase() != Phase::Drained {
+                return Err(Expired::TimedOut);
+            }
+
+            // Flushing, until the server has ended.
+            report.requests = since.elapsed();
+            let longest = match config.flush {
+                None => deadline,
+                Some(flush) => {
+                    let now = Instant::now();
+                    let deadline = deadline.map(|deadline| deadline.max(now + FLUSH_GRACE));
+                    earlier(deadline, now.checked_add(flush))
+                }
+            };
+            let condition = beside(aside, first(ended.reached(), reached(longest)));
+            until(server.as_mut(), force.as_mut(), condition).await?;
+            if ended.get().is_some() || config.flush.is_some() {
                 Ok(())
             } else {
                 Err(Expired::TimedOut)
@@ -250,6 +281,14 @@ pub(super) async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output =
         ready => ready,
     })
     .await
+}
+
+/// Waits for `condition`, with something beside it that never ends.
+async fn beside<T>(
+    aside: Pin<&mut impl Future<Output = Infallible>>,
+    condition: impl Future<Output = T>,
+) -> T {
+    first(condition, async { match aside.await {} }).await
 }
 
 /// Polls a future once.

@@ -93,9 +93,47 @@ async fn each_phase_is_logged_once_and_progress_once_a_second() {
             "drained elapsed=1s in_flight_at_start=1 refused=1",
             "still draining in_flight=0 refused=1 elapsed=3s time_left=6s",
             "still draining in_flight=0 refused=1 elapsed=4s time_left=5s",
-            "shutdown finished requests=2.5s server=4.5s",
+            "shutdown finished lame_duck=1s requests=2.5s server=4.5s in_flight_at_close=1 refused=1",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_connections_are_a_warning() {
+    let (lines, _guard) = Lines::keep();
+    let drain = Drain::new();
+    let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).flush(SECOND / 2);
+    shutdown.run(|_| pending::<io::Result<()>>()).await.unwrap();
+    let lines = lines.take();
+    let [.., warning, finished] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(
+        warning,
+        "WARN tower_drain: nothing in flight, but connections are still open: abandoned"
+    );
+    assert_eq!(
+        finished,
+        "INFO tower_drain: shutdown finished lame_duck=0ns requests=1s in_flight_at_close=0 refused=0"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_port_without_a_filter_is_a_debug_event() {
+    let (lines, _guard) = Lines::keep();
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+    let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Interrupt));
+    let shutdown = shutdown.listener(&listener).unwrap();
+    shutdown
+        .run(async |closing: Reached| closing.await)
+        .await
+        .unwrap();
+    let lines = lines.take();
+    let expected =
+        "DEBUG tower_drain: no socket filter: new connections still arrive error=not TCP";
+    assert!(lines.iter().any(|line| line == expected), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,12 @@
 //! The shutdown sequence, step by step on a paused clock, with servers that a test ends by hand.
 
 mod expiry;
+mod flush;
 mod force;
 mod lame_duck;
 mod misuse;
+#[cfg(unix)]
+mod port;
 mod sequence;
 mod server;
 

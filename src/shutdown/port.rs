@@ -1,0 +1,90 @@
+//! Closes the port in an order that loses no connection: no new handshakes, then what is in the accept
+//! queue, then the socket.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::run::{first, reached};
+use super::server::ServerEnd;
+#[cfg(all(feature = "listener", unix))]
+use super::socket::{InheritedSockets, Socket};
+
+/// How long the accept queue has to become empty.
+const LONGEST_QUEUE: Duration = Duration::from_secs(1);
+/// Between two looks at the accept queue: the kernel wakes a process when it fills, not when it is empty.
+const QUEUE_INTERVAL: Duration = Duration::from_millis(5);
+/// How long the server has to close its own descriptor, once it was asked to.
+const LONGEST_HOLD: Duration = Duration::from_millis(100);
+
+/// The sockets that a server listens on, as duplicates.
+#[derive(Debug)]
+pub(super) struct Port {
+    sockets: Vec<Socket>,
+    #[cfg(all(feature = "listener", unix))]
+    inherited: InheritedSockets,
+}
+
+impl Port {
+    pub(super) fn new() -> Self {
+        Self {
+            sockets: Vec::new(),
+            // Now: others take it out of the environment when they use the sockets.
+            #[cfg(all(feature = "listener", unix))]
+            inherited: InheritedSockets::from_env(),
+        }
+    }
+
+    #[cfg(all(feature = "listener", unix))]
+    pub(super) fn add(&mut self, listener: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+        let socket = Socket::duplicate(listener, &self.inherited)?;
+        self.sockets.push(socket);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Stops new handshakes, leaves what has connected `settle` to send its first request, then waits for the
+    /// server to accept what the kernel has accepted.
+    pub(super) async fn settle(&mut self, settle: Duration) {
+        for socket in &mut self.sockets {
+            socket.refuse_handshakes();
+        }
+        let settled = Instant::now().checked_add(settle);
+        reached(settled).await;
+        let accepted = async {
+            while self.sockets.iter().any(Socket::has_waiting) {
+                sleep(QUEUE_INTERVAL).await;
+            }
+        };
+        first(reached(Instant::now().checked_add(LONGEST_QUEUE)), accepted).await;
+    }
+
+    /// Keeps the duplicates until the server has ended, or for 100 ms. Never returns.
+    pub(super) async fn hold(self, ended: &ServerEnd) -> Infallible {
+        let longest = reached(Instant::now().checked_add(LONGEST_HOLD));
+        first(ended.reached(), longest).await;
+        drop(self);
+        pending().await
+    }
+}
+
+/// Without the feature, or on Windows, there is none.
+#[cfg(not(all(feature = "listener", unix)))]
+#[derive(Debug)]
+enum Socket {}
+
+#[cfg(not(all(feature = "listener", unix)))]
+impl Socket {
+    fn refuse_handshakes(&mut self) {
+        match *self {}
+    }
+
+    fn has_waiting(&self) -> bool {
+        match *self {}
+    }
+}

@@ -1,0 +1,129 @@
+//! A duplicate of a listening socket.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::{env, process};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, Type};
+
+use super::log;
+
+/// A duplicate of a listening socket. It can keep the kernel from accepting new connections.
+#[derive(Debug)]
+pub(super) struct Socket {
+    descriptor: OwnedFd,
+    /// Whether the supervisor passed it, and goes on using it.
+    inherited: bool,
+    filtered: bool,
+}
+
+impl Socket {
+    pub(super) fn duplicate(
+        listener: BorrowedFd<'_>,
+        inherited: &InheritedSockets,
+    ) -> io::Result<Self> {
+        let socket = SockRef::from(&listener);
+        // Fails for what is no socket.
+        let kind = socket.r#type()?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let listens = socket.is_listener()?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let listens = true;
+        if kind != Type::STREAM || !listens {
+            let message = "not a stream socket that listens";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(Self {
+            descriptor: listener.try_clone_to_owned()?,
+            inherited: inherited.0.contains(&listener.as_raw_fd()),
+            filtered: false,
+        })
+    }
+
+    /// Makes the kernel drop the first segment of new connections, where that is possible. Handshakes under
+    /// way complete.
+    pub(super) fn refuse_handshakes(&mut self) {
+        match self.attach_filter() {
+            Ok(()) => self.filtered = true,
+            Err(error) => log::no_filter(&error),
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn attach_filter(&self) -> io::Result<()> {
+        use socket2::{Domain, SockFilter};
+
+        // Classic BPF, from linux/bpf_common.h. The data begins with the TCP header.
+        const LOAD_BYTE: u16 = 0x30; // ld  | b | abs
+        const AND: u16 = 0x54; //       alu | and | k
+        const JUMP_IF_EQUAL: u16 = 0x15; // jmp | jeq | k
+        const RETURN: u16 = 0x06; //    ret | k
+        const FLAGS: u32 = 13;
+        const SYN: u32 = 0x02;
+        const ACK: u32 = 0x10;
+        const PASS: u32 = u32::MAX;
+        const DROP: u32 = 0;
+        const FIRST_SEGMENTS: [SockFilter; 5] = [
+            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+            SockFilter::new(AND, 0, 0, SYN | ACK),
+            SockFilter::new(JUMP_IF_EQUAL, 1, 0, SYN),
+            SockFilter::new(RETURN, 0, 0, PASS),
+            SockFilter::new(RETURN, 0, 0, DROP),
+        ];
+
+        let socket = SockRef::from(&self.descriptor);
+        // A Unix socket has no such segments, but takes a filter.
+        if ![Domain::IPV4, Domain::IPV6].contains(&socket.domain()?) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "not TCP"));
+        }
+        // A filter belongs to the socket, not to this descriptor of it.
+        if self.inherited {
+            let message = "the socket belongs to the supervisor";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        socket.attach_filter(&FIRST_SEGMENTS)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn attach_filter(&self) -> io::Result<()> {
+        let _ = self.inherited;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub(super) fn has_waiting(&self) -> bool {
+        let mut sockets = [PollFd::new(&self.descriptor, PollFlags::IN)];
+        // An error is for a signal or for lack of memory. Then there is nothing to wait for.
+        let now = Timespec::default();
+        poll(&mut sockets, Some(&now)).is_ok_and(|ready| ready > 0)
+            && sockets[0].revents().contains(PollFlags::IN)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.filtered {
+            // For a process that goes on using the socket. Fails only if the filter is gone.
+            let _ = SockRef::from(&self.descriptor).detach_filter();
+        }
+    }
+}
+
+/// The descriptors that systemd has passed to this process.
+#[derive(Debug)]
+pub(super) struct InheritedSockets(Range<RawFd>);
+
+impl InheritedSockets {
+    /// `SD_LISTEN_FDS_START`.
+    const FIRST: RawFd = 3;
+
+    pub(super) fn from_env() -> Self {
+        let number = |name| env::var(name).ok()?.parse().ok();
+        let ours = number("LISTEN_PID") == RawFd::try_from(process::id()).ok();
+        let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+        Self(Self::FIRST..Self::FIRST.saturating_add(count))
+    }
+}

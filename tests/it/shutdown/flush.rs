@@ -1,0 +1,124 @@
+//! Connections that are still open when nothing is in flight.
+
+use std::future::ready;
+
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
+use tower_drain::{Phase, Shutdown};
+
+use super::*;
+
+/// A shutdown that has just started, with a timeout of ten seconds, a second of closing, and this flush.
+fn flush<S>(
+    drain: &Drain,
+    flush: Duration,
+    server: S,
+) -> Spawn<impl Future<Output = Outcome> + use<S>>
+where
+    S: Future<Output = io::Result<()>>,
+{
+    let shutdown = Shutdown::new(drain, ready(Signal::Interrupt))
+        .timeout(10 * SECOND)
+        .flush(flush);
+    let mut run = task::spawn(shutdown.run(|_| server));
+    assert_pending!(run.poll());
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_connections_with_nothing_in_flight_are_no_failure() {
+    let mut run = flush(&Drain::new(), 2 * SECOND, endless());
+    advance(SECOND).await;
+    assert_pending!(run.poll(), "closing is not cut short");
+    advance(2 * SECOND - SECOND / 1_000).await;
+    assert_pending!(run.poll());
+    advance(SECOND / 1_000).await;
+    let report = assert_ready_ok!(run.poll());
+    assert_eq!(report.server(), None);
+    assert_eq!(report.requests(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_counts_from_the_last_request() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut run = flush(&drain, 2 * SECOND, endless());
+    advance(5 * SECOND).await;
+    assert_pending!(run.poll());
+    drop(permit);
+    assert_eq!(time_to_end(&mut run).await, 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_in_time_is_reported() {
+    let (server, end) = server();
+    let mut run = flush(&Drain::new(), 3 * SECOND, server);
+    advance(SECOND).await;
+    assert_pending!(run.poll());
+    advance(SECOND).await;
+    end.send(Ok(())).unwrap();
+    let report = assert_ready_ok!(run.poll());
+    assert_eq!(report.server(), Some(2 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_the_timeout_if_that_is_earlier() {
+    let mut run = flush(&Drain::new(), Duration::MAX, endless());
+    assert_eq!(time_to_end(&mut run).await, 10 * SECOND);
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut run = flush(&drain, 3 * SECOND, endless());
+    advance(8 * SECOND).await;
+    assert_pending!(run.poll());
+    drop(permit);
+    assert_eq!(time_to_end(&mut run).await, 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_ends_at_the_deadline_still_has_a_moment_to_be_sent() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut run = flush(&drain, 3 * SECOND, endless());
+    advance(SECOND).await;
+    assert_pending!(run.poll());
+    advance(9 * SECOND).await;
+    drop(permit);
+    assert_pending!(run.poll());
+    advance(SECOND / 10).await;
+    assert_eq!(assert_ready_ok!(run.poll()).server(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_abandons_them_at_once() {
+    let mut run = flush(&Drain::new(), Duration::ZERO, endless());
+    advance(SECOND).await;
+    assert_ready_ok!(run.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_late_are_still_late() {
+    let drain = Drain::new();
+    let _permit = drain.try_acquire().unwrap();
+    let mut run = flush(&drain, SECOND, endless());
+    advance(10 * SECOND).await;
+    let error = assert_ready_err!(run.poll());
+    assert!(matches!(error, ShutdownError::TimedOut(left) if left.in_flight() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_forces_ends_it() {
+    let drain = Drain::new();
+    let (force, forced) = oneshot::channel::<()>();
+    let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt))
+        .force_on(forced)
+        .flush(5 * SECOND);
+    let mut run = task::spawn(shutdown.run(|_| endless()));
+    assert_pending!(run.poll());
+    advance(2 * SECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Drained);
+    force.send(()).unwrap();
+    assert_pending!(run.poll(), "a moment for what is being sent");
+    advance(SECOND / 10).await;
+    let error = assert_ready_err!(run.poll());
+    assert!(matches!(error, ShutdownError::Forced(_)));
+}

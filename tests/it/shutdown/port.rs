@@ -1,0 +1,360 @@
+//! The port: what connects, and what has connected, while it closes. Over real sockets and on a paused clock:
+//! a test accepts by hand.
+
+use std::future::ready;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+
+use socket2::{Domain, Socket, Type};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
+use tower_drain::{Phase, Shutdown};
+
+use super::*;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// Nothing takes longer, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn listener(address: &str) -> TcpListener {
+    let listener = TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+fn local() -> TcpListener {
+    listener("127.0.0.1:0")
+}
+
+/// A shutdown that has just started, of a server that listens there.
+fn terminate<L: AsFd, S>(
+    drain: &Drain,
+    listener: &L,
+    server: S,
+) -> Spawn<impl Future<Output = Outcome> + use<L, S>>
+where
+    S: Future<Output = io::Result<()>>,
+{
+    let shutdown = Shutdown::new(drain, ready(Signal::Terminate));
+    let shutdown = shutdown.listener(listener).unwrap().flush(Duration::ZERO);
+    let mut run = task::spawn(shutdown.run(|_| server));
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    run
+}
+
+/// Starts to connect.
+fn connecting(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    if let Err(error) = socket.connect(&address.into()) {
+        assert_eq!(
+            error.raw_os_error(),
+            Some(nix::errno::Errno::EINPROGRESS as i32)
+        );
+    }
+    socket
+}
+
+fn is_connected(socket: &Socket) -> bool {
+    socket.peer_addr().is_ok()
+}
+
+/// Asserts that a new connection gets no answer, while another listener's does.
+#[track_caller]
+fn assert_silent(address: SocketAddr) {
+    let silent = connecting(address);
+    let other = local();
+    let control = connecting(other.local_addr().unwrap());
+    while !is_connected(&control) {
+        thread::yield_now();
+    }
+    assert!(!is_connected(&silent), "it has been answered");
+    assert!(
+        silent.take_error().unwrap().is_none(),
+        "it has been refused"
+    );
+}
+
+/// Asserts that a new connection is answered, and accepts it.
+#[track_caller]
+fn assert_answered(listener: &TcpListener) {
+    let address = listener.local_addr().unwrap();
+    TcpStream::connect_timeout(&address, PATIENCE).expect("an answer");
+    accept(listener);
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return stream,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        thread::yield_now();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_asked_to_close_after_the_port_has_settled() {
+    let drain = Drain::new();
+    let mut run = terminate(&drain, &local(), endless());
+    advance(299 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    advance(MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+    advance(SECOND).await;
+    let report = assert_ready_ok!(run.poll());
+    assert_eq!(report.lame_duck(), 300 * MILLISECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_settles_after_the_lame_duck() {
+    let drain = Drain::new();
+    let listener = local();
+    let shutdown = Shutdown::new(&drain, ready(Signal::Terminate))
+        .listener(&listener)
+        .unwrap()
+        .lame_duck(2 * SECOND)
+        .settle(SECOND);
+    let mut run = task::spawn(shutdown.run(idle));
+    assert_pending!(run.poll());
+    advance(SECOND).await;
+    assert_pending!(run.poll());
+    assert_answered(&listener);
+    advance(SECOND).await;
+    assert_pending!(run.poll());
+    #[cfg(target_os = "linux")]
+    assert_silent(listener.local_addr().unwrap());
+    advance(SECOND).await;
+    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_does_not_wait_for_it() {
+    let drain = Drain::new();
+    let listener = local();
+    let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).listener(&listener);
+    let mut run = task::spawn(shutdown.unwrap().run(idle));
+    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_connected_is_accepted_before_the_server_is_asked_to_close() {
+    let drain = Drain::new();
+    let listener = local();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut run = terminate(&drain, &listener, endless());
+    advance(900 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck, "one is in the queue");
+    accept(&listener);
+    advance(5 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_accept_gets_one_second() {
+    let drain = Drain::new();
+    let listener = local();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut run = terminate(&drain, &listener, endless());
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    advance(999 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    advance(MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_forces_ends_it_at_once() {
+    let drain = Drain::new();
+    let (force, forced) = oneshot::channel::<()>();
+    let listener = local();
+    let shutdown = Shutdown::new(&drain, ready(Signal::Terminate))
+        .listener(&listener)
+        .unwrap()
+        .force_on(forced)
+        .settle(Duration::MAX);
+    let mut run = task::spawn(shutdown.run(idle));
+    assert_pending!(run.poll());
+    force.send(()).unwrap();
+    let outcome = assert_ready!(run.poll());
+    assert!(matches!(outcome, Err(ShutdownError::Forced(_))));
+    assert_answered(&listener);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_left_alone_once_something_else_has_closed_the_drain() {
+    let drain = Drain::new();
+    let listener = local();
+    let shutdown = Shutdown::new(&drain, pending::<()>()).listener(&listener);
+    let mut run = task::spawn(shutdown.unwrap().run(idle));
+    assert_pending!(run.poll());
+    drain.close();
+    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), Duration::ZERO);
+    // While it settles, too.
+    let drain = Drain::new();
+    let mut run = terminate(&drain, &listener, until_drained(drain.clone()));
+    drain.start_draining();
+    assert_ready_ok!(run.poll());
+    // And if the server has ended.
+    let drain = Drain::new();
+    let shutdown = Shutdown::new(&drain, pending::<()>()).listener(&listener);
+    let mut run = task::spawn(shutdown.unwrap().run(|_| ready(())));
+    assert_ready_ok!(run.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unix_socket_settles_without_a_filter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let drain = Drain::new();
+    let mut run = terminate(&drain, &listener, endless());
+    let _client = UnixStream::connect(&path).unwrap();
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck, "one is in the queue");
+    listener.accept().unwrap();
+    advance(5 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+}
+
+#[test]
+fn what_does_not_listen_is_an_error() {
+    let listener = local();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let refused = |descriptor: std::os::fd::BorrowedFd<'_>| {
+        let shutdown = Shutdown::new(&Drain::new(), pending::<()>());
+        shutdown.listener(&descriptor).unwrap_err()
+    };
+    assert_eq!(
+        refused(datagrams.as_fd()).kind(),
+        io::ErrorKind::InvalidInput
+    );
+    refused(file.as_fd());
+    if cfg!(target_os = "linux") {
+        let error = refused(client.as_fd());
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "not a stream socket that listens");
+    }
+}
+
+/// The filter.
+#[cfg(target_os = "linux")]
+mod filter {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn new_handshakes_get_no_answer_while_the_port_settles() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = listener(address);
+            let _run = terminate(&Drain::new(), &listener, endless());
+            assert_silent(listener.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_listeners_are_filtered() {
+        let listeners = [local(), local()];
+        let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Terminate));
+        let shutdown = shutdown.listener(&listeners[0]).unwrap();
+        let mut run = task::spawn(shutdown.listener(&listeners[1]).unwrap().run(idle));
+        assert_pending!(run.poll());
+        for listener in &listeners {
+            assert_silent(listener.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_open_is_not_affected() {
+        use std::io::{Read, Write};
+
+        let listener = local();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _run = terminate(&Drain::new(), &listener, endless());
+        let mut server = accept(&listener);
+        client.write_all(b"asks").unwrap();
+        let mut buffer = [0; 4];
+        server.read_exact(&mut buffer).unwrap();
+        server.write_all(b"told").unwrap();
+        client.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"told");
+    }
+
+    /// The kernel of a client that got no answer tries again.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_without_an_answer_reaches_who_listens_then() {
+        let listener = local();
+        let run = terminate(&Drain::new(), &listener, endless());
+        let client = connecting(listener.local_addr().unwrap());
+        assert!(!is_connected(&client));
+        drop(run);
+        accept(&listener);
+        assert!(is_connected(&client));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_until_the_server_has_ended() {
+        let drain = Drain::new();
+        let listener = local();
+        let (server, end) = server();
+        let mut run = terminate(&drain, &listener, server);
+        advance(300 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        assert_eq!(drain.phase(), Phase::Closing);
+        assert_silent(listener.local_addr().unwrap());
+        end.send(Ok(())).unwrap();
+        assert_ready_ok!(run.poll());
+        assert_answered(&listener);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_for_100_ms_at_most() {
+        let drain = Drain::new();
+        let listener = local();
+        let mut run = terminate(&drain, &listener, endless());
+        advance(300 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        assert_eq!(drain.phase(), Phase::Closing);
+        advance(99 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        assert_silent(listener.local_addr().unwrap());
+        advance(MILLISECOND).await;
+        assert_pending!(run.poll());
+        assert_answered(&listener);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_when_the_shutdown_is_dropped() {
+        let listener = local();
+        let run = terminate(&Drain::new(), &listener, endless());
+        assert_silent(listener.local_addr().unwrap());
+        drop(run);
+        assert_answered(&listener);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_whose_descriptors_are_closed_refuses() {
+        let listener = local();
+        let address = listener.local_addr().unwrap();
+        let mut run = terminate(&Drain::new(), &listener, endless());
+        drop(listener);
+        advance(400 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        advance(100 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        let refused = TcpStream::connect_timeout(&address, PATIENCE).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
