@@ -145,12 +145,12 @@ impl<O, F> Shutdown<O, F> {
 
             // The port, as long as the server knows nothing of it.
             if !port.is_empty() && ended.get().is_none() && drain.phase() < Phase::Closing {
-                let settle = match signal {
-                    Some(Signal::Terminate) => config.settle,
-                    _ => Duration::ZERO,
-                };
-                drain.lame_duck();
-                drain.set_deadline(Phase::LameDuck, Instant::now().checked_add(settle));
+                let mut settle = Duration::ZERO;
+                if signal == Some(Signal::Terminate) {
+                    settle = config.settle;
+                    drain.lame_duck();
+                    drain.set_deadline(Phase::LameDuck, Instant::now().checked_add(settle));
+                }
                 let condition = first(port.settle(settle), closed_or_ended());
                 until(server.as_mut(), force.as_mut(), condition).await?;
             }

@@ -1,17 +1,12 @@
 //! The smaller examples, each as a process: it does what its first lines say.
 
-#![cfg(target_os = "linux")]
-#![allow(missing_docs)]
-
-mod process;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 
-use process::{PATIENCE, Process, answer};
+use crate::process::{PATIENCE, Process, answer, read_by_the_server};
 
 fn get(server: &Process, path: &str, more: &str) -> TcpStream {
     let mut stream = server.connect();
@@ -134,7 +129,7 @@ fn hyper_and_tonic_end() {
 fn hyper_answers_what_runs() {
     let server = Process::start("hyper", &[]);
     let stream = get(&server, "/", "");
-    process::read_by_the_server(&stream);
+    read_by_the_server(&stream);
     server.signal(SIGTERM);
     assert!(answer(stream).ends_with("\r\n\r\nhello\n"));
     server.exit().with(0);

@@ -3,17 +3,21 @@
 //!
 //! The environment sets `ADDR`, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the same for
 //! gRPC: `grpc-drain`, `grpc-plain`), `TRACK` to track requests, `STARTUP` for the seconds between listening
-//! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `CLOSING` and `TIMEOUT`.
+//! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `SETTLE`, `CLOSING`, `TIMEOUT` and
+//! `FLUSH`.
 
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
-use std::future::{Future, IntoFuture, pending};
+use std::future::{Future, IntoFuture, pending, ready};
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -21,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
+use tower_drain::signal::{ForceSignal, ShutdownSignal};
 use tower_drain::{Drain, Reached, ServerOutput, Shutdown, signal};
 use tracing::info;
 
@@ -37,10 +42,22 @@ async fn serve() -> Result<(), AnyError> {
         .with_ansi(false)
         .init();
     let kind = env::var("SERVER").unwrap_or_else(|_| "drain".into());
+    let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain);
+    let plain = signal::shutdown();
     let listener = TcpListener::bind(env::var("ADDR")?).await?;
     let address = listener.local_addr()?;
-    let drain = Drain::new();
-    let plain = signal::shutdown();
+    // For clients that come through a load balancer.
+    let replica = HeaderValue::from_str(&address.to_string())?;
+    let name = map_response(move |mut response: Response| {
+        response.headers_mut().insert("replica", replica.clone());
+        ready(response)
+    });
+    let shutdown = match kind.ends_with("drain") {
+        true => shutdown.listener(&listener)?,
+        false => shutdown,
+    };
+    info!("listening on {address}");
     match kind.as_str() {
         "drain" => {
             let layer = match env::var("TRACK") {
@@ -48,17 +65,19 @@ async fn serve() -> Result<(), AnyError> {
                 Err(_) => drain.layer(),
             };
             let app = routes(&drain)
+                .layer(name)
                 .layer(layer)
                 .route_service("/readyz", drain.readiness());
             let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
-            run(&drain, address, serve).await
+            run(shutdown, serve).await
         }
         "plain" => {
             let closing = async {
                 plain.await;
             };
-            let app = routes(&drain).route("/readyz", get(|| async {}));
-            info!("listening on {address}");
+            let app = routes(&drain)
+                .layer(name)
+                .route("/readyz", get(|| async {}));
             axum::serve(listener, app)
                 .with_graceful_shutdown(closing)
                 .await?;
@@ -66,19 +85,19 @@ async fn serve() -> Result<(), AnyError> {
         }
         "grpc-drain" => {
             let app = grpc_routes()
+                .layer(name)
                 .layer(drain.layer())
                 .route_service("/readyz", drain.readiness());
             let server = tonic::transport::Server::builder().add_routes(app.into());
             let incoming = TcpListenerStream::new(listener);
             let serve = |closing| server.serve_with_incoming_shutdown(incoming, closing);
-            run(&drain, address, serve).await
+            run(shutdown, serve).await
         }
         "grpc-plain" => {
             let closing = async {
                 plain.await;
             };
-            let app = grpc_routes().route("/readyz", get(|| async {}));
-            info!("listening on {address}");
+            let app = grpc_routes().layer(name).route("/readyz", get(|| async {}));
             tonic::transport::Server::builder()
                 .add_routes(app.into())
                 .serve_with_incoming_shutdown(TcpListenerStream::new(listener), closing)
@@ -90,20 +109,22 @@ async fn serve() -> Result<(), AnyError> {
 }
 
 async fn run<S>(
-    drain: &Drain,
-    address: std::net::SocketAddr,
+    mut shutdown: Shutdown<ShutdownSignal, ForceSignal>,
     server: impl FnOnce(Reached) -> S,
 ) -> Result<(), AnyError>
 where
     S: IntoFuture<Output: ServerOutput>,
 {
-    let shutdown = Shutdown::on_signal(drain)
+    if env::var("FLUSH").is_ok() {
+        shutdown = shutdown.flush(seconds("FLUSH", 0.0));
+    }
+    let shutdown = shutdown
         .lame_duck(seconds("LAME_DUCK", 0.0))
         .min_failed_probes(1)
         .quiet_period(seconds("QUIET", 0.2))
+        .settle(seconds("SETTLE", 0.3))
         .closing(seconds("CLOSING", 1.0))
         .timeout(seconds("TIMEOUT", 30.0));
-    info!("listening on {address}");
     // A start-up that takes its time, and is not over when the signal arrives.
     std::thread::sleep(seconds("STARTUP", 0.0));
     let report = shutdown.run(server).await?;

@@ -1,11 +1,6 @@
 //! The example as a process of its own, with real signals: what its clients get, what it logs, how it exits,
 //! and what its database contains afterwards.
 
-#![cfg(target_os = "linux")]
-#![allow(missing_docs)]
-
-mod process;
-
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
@@ -15,7 +10,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use process::{Exited, PATIENCE, Process, answer, binary, read_by_the_server};
+use crate::process::{Exited, PATIENCE, Process, answer, binary, read_by_the_server};
 
 struct Server {
     process: Process,

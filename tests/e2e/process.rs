@@ -1,9 +1,6 @@
-//! Examples as processes of their own, with real signals and sockets. Shared by the test binaries beside this
-//! folder.
+//! Examples as processes of their own.
 //!
 //! Each step waits for what the one before it shows: a line of the log, or the state of a socket.
-
-#![allow(dead_code)] // Not every test binary uses all of it.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -50,10 +47,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it, on a free port unless `env` says otherwise.
     pub(crate) fn start(example: &str, env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(binary(example))
-            .env("ADDR", "127.0.0.1:0")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
+        let mut command = Command::new(binary(example));
+        command.env("ADDR", "127.0.0.1:0");
+        Self::spawn(command.envs(env.iter().copied()).stdin(Stdio::null()))
+    }
+
+    /// Starts a program that logs where it listens.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,17 +1,12 @@
 //! The page of the example, in a browser.
 
-#![cfg(target_os = "linux")]
-#![allow(missing_docs)]
-
-mod process;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use process::{Process, answer};
+use crate::process::{PATIENCE, Process, answer};
 
 /// The page after two seconds, by the clock of the browser.
 fn dom(url: &str) -> String {
@@ -49,7 +44,7 @@ fn until(url: &str, what: &str) {
     let json = || answer(ask(TcpStream::connect(address).unwrap(), "/status.json"));
     let start = std::time::Instant::now();
     while !json().contains(what) {
-        assert!(start.elapsed() < process::PATIENCE, "{}", json());
+        assert!(start.elapsed() < PATIENCE, "{}", json());
         std::thread::yield_now();
     }
 }

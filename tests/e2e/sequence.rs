@@ -1,18 +1,13 @@
 //! The shutdown sequence from outside: a server as a process of its own, with one difficulty in each test.
 //! What its clients get, what it logs, and its exit code.
 
-#![cfg(target_os = "linux")]
-#![allow(missing_docs)]
-
-mod process;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 
-use process::{Process, answer, read_by_the_server};
+use crate::process::{Process, answer, read_by_the_server};
 
 const ENDLESS: &str = "3600";
 

@@ -1,0 +1,224 @@
+//! HTTP/1 clients with no load balancer before the servers: a connection for each request, with a moment
+//! between connecting and asking, and connections that are kept alive.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::{Load, Seen, Server, delay, go_server, restart};
+
+/// Of each kind.
+const CLIENTS: usize = 8;
+/// Between two requests of a client. This is about requests that fail, not about throughput.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A kind of client, in milliseconds.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A connection for each request, and the time from connecting to asking.
+    NewConnection(u64),
+    /// The round trip.
+    KeepAlive(u64),
+}
+
+const KINDS: [Kind; 6] = [
+    Kind::NewConnection(0),
+    Kind::NewConnection(10),
+    Kind::NewConnection(50),
+    Kind::KeepAlive(0),
+    Kind::KeepAlive(20),
+    Kind::KeepAlive(60),
+];
+
+impl Kind {
+    fn seen(self) -> Seen {
+        Seen::new(match self {
+            Self::NewConnection(gap) => format!("new connections, {gap} ms"),
+            Self::KeepAlive(round_trip) => format!("keep-alive, {round_trip} ms"),
+        })
+    }
+}
+
+type Client = SendRequest<Full<Bytes>>;
+
+async fn handshake<T>(io: T) -> Client
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Reads and writes nothing yet.
+    let (client, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// GET and POST in turn.
+fn request(turn: usize, connection: &str) -> (Request<Full<Bytes>>, String) {
+    let (request, expected) = match turn % 2 {
+        0 => (Request::get("/work"), "worked".into()),
+        _ => (Request::post("/echo"), format!("order {turn}")),
+    };
+    let body = Full::from(if turn % 2 == 0 {
+        "".into()
+    } else {
+        expected.clone()
+    });
+    let request = request
+        .header("host", "here")
+        .header("connection", connection);
+    (request.body(body).unwrap(), expected)
+}
+
+async fn check(response: Response<Incoming>, expected: &str) -> Result<(), String> {
+    let status = response.status();
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| format!("{status}, then {error:?}"))?;
+    let body = body.to_bytes();
+    if status == StatusCode::OK && body == expected {
+        Ok(())
+    } else {
+        Err(format!("{status} {body:?}"))
+    }
+}
+
+fn connected<T>(result: io::Result<T>, seen: &Seen) -> Option<T> {
+    match result {
+        Ok(stream) => return Some(stream),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => seen.unsent(),
+        Err(error) => seen.failed(&error),
+    }
+    None
+}
+
+/// Sends a request, and counts what becomes of it.
+async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connection: &str) {
+    let (request, expected) = request(turn, connection);
+    match client.try_send_request(request).await {
+        Ok(response) => {
+            let replica = response.headers().get("replica").cloned();
+            match check(response, &expected).await {
+                Ok(()) => {
+                    let replica = replica.expect("all servers name themselves");
+                    seen.answered(load.replica(replica.to_str().unwrap()));
+                }
+                Err(error) => seen.failed(&error),
+            }
+        }
+        Err(mut error) => {
+            // An open connection that was closed before anything was sent.
+            let unsent = error.take_message().is_some() && connection == "keep-alive";
+            if unsent {
+                seen.unsent();
+            } else {
+                seen.failed(error.error());
+            }
+        }
+    }
+}
+
+/// A connection for each request.
+async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>, kind: usize) {
+    let seen = &load.seen[kind];
+    let address = load.replicas[number % 2];
+    let mut turn = number;
+    while load.goes_on() {
+        turn += 1;
+        if let Some(stream) = connected(TcpStream::connect(address).await, seen) {
+            // The server has nothing of it yet but the connection.
+            sleep(gap).await;
+            ask(&mut handshake(stream).await, turn / 2, &load, seen, "close").await;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A connection for as long as the server keeps it.
+async fn run_with_keep_alive(
+    address: SocketAddr,
+    delay: Duration,
+    turns: impl Iterator<Item = usize>,
+    load: Arc<Load>,
+    kind: usize,
+) {
+    let seen = &load.seen[kind];
+    let mut open: Option<Client> = None;
+    for turn in turns {
+        if !load.goes_on() {
+            return;
+        }
+        if open.is_none() {
+            let stream = connected(delay::connect(address, delay).await, seen);
+            if let Some(stream) = stream {
+                open = Some(handshake(stream).await);
+            }
+        }
+        if let Some(client) = &mut open {
+            ask(client, turn, &load, seen, "keep-alive").await;
+        }
+        sleep(PAUSE).await;
+        if let Some(client) = &mut open {
+            if client.ready().await.is_err() {
+                open = None;
+            }
+        }
+    }
+}
+
+/// GET and POST in turn, on connections that are kept alive, to the address of a load balancer.
+pub(super) async fn run_behind_a_balancer(address: SocketAddr, number: usize, load: Arc<Load>) {
+    run_with_keep_alive(address, Duration::ZERO, number.., load, 0).await;
+}
+
+/// The same with POST alone, which balancers do not repeat.
+pub(super) async fn post_behind_a_balancer(address: SocketAddr, load: Arc<Load>) {
+    run_with_keep_alive(address, Duration::ZERO, (1..).step_by(2), load, 0).await;
+}
+
+fn under_load(server: Server) {
+    let load = Load::new(KINDS.map(Kind::seen).into(), 20);
+    restart(
+        server,
+        load,
+        |runtime, load| {
+            for (kind, which) in KINDS.into_iter().enumerate() {
+                for number in 0..CLIENTS {
+                    let load = load.clone();
+                    match which {
+                        Kind::NewConnection(gap) => {
+                            let gap = Duration::from_millis(gap);
+                            runtime.spawn(run_with_new_connections(gap, number, load, kind));
+                        }
+                        Kind::KeepAlive(round_trip) => {
+                            let address = load.replicas[number % 2];
+                            let delay = Duration::from_millis(round_trip / 2);
+                            let turns = number / 2..;
+                            runtime.spawn(run_with_keep_alive(address, delay, turns, load, kind));
+                        }
+                    }
+                }
+            }
+        },
+        Load::warm_up,
+    );
+}
+
+#[test]
+#[ignore = "takes minutes: .ci/run runs it"]
+fn http1_clients_lose_nothing() {
+    under_load(Server::Rust("plain", "0"));
+    match go_server() {
+        Some(_) => under_load(Server::Go),
+        None => println!("Go is not installed: no comparison with it"),
+    }
+    under_load(Server::Rust("drain", "0"));
+}

@@ -1,0 +1,159 @@
+//! Clients behind HAProxy, with active checks and without retries.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tonic::transport::Endpoint;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::connections::run_behind_a_balancer;
+use super::{Load, Seen, Server, free_addresses, grpc, restart, wait_until};
+
+const CLIENTS: usize = 8;
+/// Between two requests of a client. This is about requests that fail, not about throughput.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Between two checks of a replica by the balancer.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The load balancer. Two replicas at fixed addresses, checked every 100 ms. One failure takes a replica out,
+/// one success puts it in. Failed requests are not retried.
+struct HaProxy {
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+    child: Child,
+}
+
+impl HaProxy {
+    fn start(replicas: [SocketAddr; 2], http2: bool) -> Self {
+        let [address] = free_addresses();
+        let folder = tempfile::tempdir().unwrap();
+        let (bind, server) = match http2 {
+            false => ("", ""),
+            true => ("proto h2", "proto h2 check-proto h2"),
+        };
+        let [a, b] = replicas;
+        let socket = folder.path().join("stats");
+        let configuration = format!(
+            "global
+               stats socket {socket} mode 600 level user
+             defaults
+               mode http
+               retries 0
+               timeout connect 2s
+               timeout client 60s
+               timeout server 60s
+               option httpchk GET /readyz
+               http-check expect status 200
+             frontend front
+               bind {address} {bind}
+               default_backend replicas
+             backend replicas
+               balance roundrobin
+               default-server check inter {interval} fall 1 rise 1 {server}
+               server a {a}
+               server b {b}
+",
+            socket = socket.display(),
+            interval = INTERVAL.as_millis(),
+        );
+        let file = folder.path().join("haproxy.cfg");
+        fs::write(&file, configuration).unwrap();
+        let child = Command::new("haproxy")
+            .arg("-q")
+            .arg("-f")
+            .arg(file)
+            .spawn()
+            .expect("haproxy, which has to be installed for this test");
+        Self {
+            address,
+            folder,
+            child,
+        }
+    }
+
+    /// Waits until HAProxy sends requests to both.
+    fn wait(&self) {
+        let both = || ["a", "b"].map(|replica| self.is_up(replica).unwrap_or(false)) == [true; 2];
+        wait_until("a replica does not come up", both);
+    }
+
+    fn is_up(&self, replica: &str) -> std::io::Result<bool> {
+        let mut socket = UnixStream::connect(self.folder.path().join("stats"))?;
+        socket.write_all(b"show stat\n")?;
+        let mut table = String::new();
+        socket.read_to_string(&mut table)?;
+        let row = table
+            .lines()
+            .find(|row| row.starts_with(&format!("replicas,{replica},")));
+        // The 18th column is the status, and the 37th that of the last check.
+        let fields: Vec<_> = row.unwrap_or_default().split(',').collect();
+        Ok(fields.get(17) == Some(&"UP") && fields.get(36) == Some(&"L7OK"))
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Clients of the balancer. Whether a replica is in use, HAProxy says.
+fn under_load(server: Server, http2: bool) {
+    let load = Load::new(vec![Seen::new("behind HAProxy")], 20);
+    let balancer = HaProxy::start(load.replicas, http2);
+    let address = balancer.address;
+    restart(
+        server,
+        load,
+        |runtime, load| {
+            balancer.wait();
+            for number in 0..CLIENTS {
+                let load = load.clone();
+                if http2 {
+                    runtime.spawn(run_grpc(address, load));
+                } else {
+                    runtime.spawn(run_behind_a_balancer(address, number, load));
+                }
+            }
+        },
+        |load, replica| {
+            balancer.wait();
+            // A replica may have been away for less time than HAProxy takes to notice. Let it check the new
+            // one before the other is stopped.
+            thread::sleep(3 * INTERVAL);
+            load.warm_up(replica);
+        },
+    );
+}
+
+/// Unary calls, over one connection for all calls of a client.
+async fn run_grpc(address: SocketAddr, load: Arc<Load>) {
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(channel.connect_lazy());
+    while load.goes_on() {
+        grpc::call(&mut client, &load, &load.seen[0]).await;
+        sleep(PAUSE).await;
+    }
+}
+
+#[test]
+#[ignore = "needs HAProxy, and takes minutes: .ci/run installs it and runs this"]
+fn http1_clients_behind_haproxy_lose_nothing() {
+    under_load(Server::Rust("plain", "0"), false);
+    under_load(Server::Rust("drain", "5"), false);
+}
+
+#[test]
+#[ignore = "needs HAProxy, and takes minutes: .ci/run installs it and runs this"]
+fn grpc_calls_behind_haproxy_do_not_fail() {
+    under_load(Server::Rust("grpc-plain", "0"), true);
+    under_load(Server::Rust("grpc-drain", "5"), true);
+}

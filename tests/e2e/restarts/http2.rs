@@ -1,0 +1,152 @@
+//! HTTP/2 clients with no load balancer before the servers, at three round trips.
+//!
+//! With `CLOSING=0` the servers refuse at once, as a layer does that knows no `Phase::Closing`, and this fails.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::sleep;
+
+use super::{Load, Seen, Server, delay, restart, restarts};
+
+/// Of each kind, each with a connection to each replica.
+const CLIENTS: usize = 8;
+/// Requests at a time, of each client.
+const CALLERS: usize = 8;
+/// Between two requests of a caller. This is about requests that fail, not about throughput.
+const PAUSE: Duration = Duration::from_millis(15);
+/// In milliseconds.
+const ROUND_TRIPS: [u64; 3] = [0, 20, 60];
+
+type Connection = SendRequest<Empty<Bytes>>;
+
+/// The connections of one client, one to each replica. `None` while there is none.
+struct Client {
+    replicas: [(SocketAddr, Mutex<Option<Connection>>); 2],
+    delay: Duration,
+    /// The number of its kind.
+    kind: usize,
+}
+
+impl Client {
+    fn connection(&self, replica: usize) -> Option<Connection> {
+        let connection = self.replicas[replica].1.lock().unwrap();
+        connection.clone().filter(Connection::is_ready)
+    }
+
+    /// Keeps a connection to the replica, as far as there is something to connect to.
+    async fn keep_connected(self: Arc<Self>, replica: usize) {
+        let (address, slot) = &self.replicas[replica];
+        loop {
+            if let Ok(io) = delay::connect(*address, self.delay).await {
+                let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await;
+                let (connection, driver) = handshake.unwrap();
+                *slot.lock().unwrap() = Some(connection);
+                // Ends with the connection.
+                let _ = driver.await;
+            }
+            *slot.lock().unwrap() = None;
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn call_again_and_again(self: Arc<Self>, caller: usize, load: Arc<Load>) {
+        let seen = &load.seen[self.kind];
+        let mut turn = caller;
+        while load.goes_on() {
+            turn += 1;
+            let replica = turn % 2;
+            // While there is no connection, the other replica gets the next one.
+            if let Some(connection) = self.connection(replica) {
+                call(connection, replica, seen).await;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn call(mut connection: Connection, replica: usize, seen: &Seen) {
+    let request = Request::get("http://here/work").body(Empty::new()).unwrap();
+    match connection.try_send_request(request).await {
+        Ok(response) if response.status() == StatusCode::OK => {
+            let body = response.into_body().collect().await;
+            match body.map(|body| body.to_bytes()) {
+                Ok(body) if body == "worked" => seen.answered(replica),
+                other => seen.failed(&other),
+            }
+        }
+        Ok(response) => seen.failed(&response.status()),
+        Err(mut error) => {
+            // The client library gave it up, as it does with any server.
+            let unsent = error.take_message().is_some() || is_goaway(error.error());
+            if unsent {
+                seen.unsent();
+            } else {
+                seen.failed(error.error());
+            }
+        }
+    }
+}
+
+/// Whether h2 gave the stream up because of a GOAWAY that does not cover it.
+fn is_goaway(error: &hyper::Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
+/// Returns how many requests were given up by the client library.
+fn under_load(server: Server) -> usize {
+    let seen = ROUND_TRIPS.map(|round_trip| Seen::new(format!("round trip {round_trip} ms")));
+    let load = restart(
+        server,
+        Load::new(seen.into(), 4 * CLIENTS * CALLERS),
+        |runtime, load| {
+            for (kind, round_trip) in ROUND_TRIPS.into_iter().enumerate() {
+                for _ in 0..CLIENTS {
+                    let client = Arc::new(Client {
+                        replicas: load.replicas.map(|address| (address, Mutex::default())),
+                        delay: Duration::from_millis(round_trip / 2),
+                        kind,
+                    });
+                    for replica in [0, 1] {
+                        runtime.spawn(client.clone().keep_connected(replica));
+                    }
+                    for caller in 0..CALLERS {
+                        let client = client.clone();
+                        runtime.spawn(client.call_again_and_again(caller, load.clone()));
+                    }
+                }
+            }
+        },
+        Load::warm_up,
+    );
+    let unsent = load
+        .seen
+        .iter()
+        .map(|seen| seen.unsent.load(Ordering::Relaxed));
+    unsent.sum()
+}
+
+#[test]
+#[ignore = "takes minutes: .ci/run runs it"]
+fn http2_clients_lose_nothing() {
+    let alone = under_load(Server::Rust("plain", "0"));
+    let drained = under_load(Server::Rust("drain", "0"));
+    // Not more than beside axum alone, but for chance.
+    assert!(
+        drained <= 2 * alone + restarts(),
+        "{drained} given up, and {alone} alone"
+    );
+}

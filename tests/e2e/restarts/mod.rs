@@ -1,0 +1,241 @@
+//! Two replicas, restarted in turn under load, without retries: what their clients see, by kind of client, and
+//! beside it what the same clients see of axum, tonic or Go alone.
+//!
+//! ```sh
+//! RESTARTS=100 cargo test --release --test e2e restarts -- --ignored --nocapture --test-threads 1
+//! ```
+//!
+//! `RESTARTS` is how often each server is restarted (default 10).
+
+mod connections;
+mod delay;
+mod grpc;
+mod haproxy;
+mod http2;
+mod nginx;
+
+use std::env;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::runtime::Runtime;
+
+use crate::process::{PATIENCE, Process};
+
+fn restarts() -> usize {
+    env::var("RESTARTS").map_or(10, |number| number.parse().expect("RESTARTS is a number"))
+}
+
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// A server under test: this crate, or what it is compared with.
+#[derive(Clone, Copy, PartialEq)]
+enum Server {
+    /// One of `test_server`, and the longest lame duck, in seconds.
+    Rust(&'static str, &'static str),
+    /// Go's `http.Server.Shutdown`.
+    Go,
+}
+
+impl Server {
+    fn start(self, address: SocketAddr) -> Process {
+        let address = address.to_string();
+        match self {
+            Self::Rust(server, lame_duck) => {
+                let closing = env::var("CLOSING").unwrap_or_else(|_| "1".into());
+                let env = [
+                    ("SERVER", server),
+                    ("ADDR", &address),
+                    ("LAME_DUCK", lame_duck),
+                    ("CLOSING", &closing),
+                ];
+                Process::start("test_server", &env)
+            }
+            Self::Go => {
+                let mut server = Command::new(go_server().expect("Go is installed"));
+                Process::spawn(server.env("ADDR", address))
+            }
+        }
+    }
+
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Rust(server, _) if server.ends_with("drain"))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rust("plain", _) => "axum alone",
+            Self::Rust("grpc-plain", _) => "tonic alone",
+            Self::Rust("grpc-drain", _) => "tonic with tower-drain",
+            Self::Rust(..) => "axum with tower-drain",
+            Self::Go => "Go",
+        })
+    }
+}
+
+/// Builds Go's server. `None` if Go is not installed.
+fn go_server() -> Option<std::path::PathBuf> {
+    Command::new("go").arg("version").output().ok()?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/restarts/server.go");
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go_server");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&binary).arg(source);
+    let built = build.env("GO111MODULE", "off").status().unwrap();
+    assert!(built.success());
+    Some(binary)
+}
+
+/// What the clients of one kind saw.
+#[derive(Debug, Default)]
+struct Seen {
+    kind: String,
+    /// By replica, where the client knows.
+    answered: [AtomicUsize; 2],
+    /// The server refused it, or it got no answer, or not all of one.
+    failed: AtomicUsize,
+    /// It did not reach the server: its connection was refused, or the client library gave it up before it
+    /// was sent.
+    unsent: AtomicUsize,
+}
+
+impl Seen {
+    fn new(kind: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            ..Self::default()
+        }
+    }
+
+    fn answered(&self, replica: usize) {
+        self.answered[replica].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, error: &dyn fmt::Debug) {
+        if self.failed.fetch_add(1, Ordering::Relaxed) < 3 {
+            println!("  {}, for example: {error:?}", self.kind);
+        }
+    }
+
+    fn unsent(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn answers(&self, replica: usize) -> usize {
+        self.answered[replica].load(Ordering::Relaxed)
+    }
+}
+
+/// What clients and restarts share.
+struct Load {
+    replicas: [SocketAddr; 2],
+    stop: AtomicBool,
+    seen: Vec<Seen>,
+    /// Answers that each kind of client has from a replica before that is stopped.
+    warm_up: usize,
+}
+
+impl Load {
+    fn new(seen: Vec<Seen>, warm_up: usize) -> Arc<Self> {
+        Arc::new(Self {
+            replicas: free_addresses(),
+            stop: AtomicBool::new(false),
+            seen,
+            warm_up,
+        })
+    }
+
+    /// The number of the replica with this address.
+    fn replica(&self, address: &str) -> usize {
+        let mut replicas = self.replicas.iter();
+        let number = replicas.position(|replica| replica.to_string() == address);
+        number.expect("the address of a replica")
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits until each kind of client has had some more answers from this replica.
+    fn warm_up(&self, replica: usize) {
+        let enough: Vec<_> = self
+            .seen
+            .iter()
+            .map(|seen| seen.answers(replica) + self.warm_up)
+            .collect();
+        for (seen, enough) in self.seen.iter().zip(enough) {
+            let what = format!("{} gets no answers", seen.kind);
+            wait_until(&what, || seen.answers(replica) >= enough);
+        }
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Restarts the two replicas in turn. `start` starts the clients once both listen, and `ready` returns when
+/// a replica is in use and may be stopped.
+///
+/// Asserts that nothing failed, if it is a server with this crate.
+fn restart(
+    server: Server,
+    load: Arc<Load>,
+    start: impl FnOnce(&Runtime, &Arc<Load>),
+    ready: impl Fn(&Load, usize),
+) -> Arc<Load> {
+    let mut replicas = load.replicas.map(|address| server.start(address));
+    let runtime = Runtime::new().unwrap();
+    start(&runtime, &load);
+    let restarts = restarts();
+    for turn in 0..restarts {
+        let which = turn % 2;
+        ready(&load, which);
+        let old = &mut replicas[which];
+        old.signal(Signal::SIGTERM);
+        old.wait().with(0);
+        replicas[which] = server.start(load.replicas[which]);
+    }
+    ready(&load, restarts % 2);
+    load.stop.store(true, Ordering::Relaxed);
+    // Requests under way are counted too: each client holds the load until its last one has ended.
+    wait_until("a request does not end", || Arc::strong_count(&load) == 1);
+    runtime.shutdown_background();
+    report(server, restarts, &load);
+    load
+}
+
+fn report(server: Server, restarts: usize, load: &Load) {
+    println!("{server}, {restarts} restarts:");
+    for seen in &load.seen {
+        let [a, b] = [0, 1].map(|replica| seen.answers(replica));
+        println!(
+            "  {:<28} {:>7} answered {:>5} failed {:>5} never sent",
+            seen.kind,
+            a + b,
+            seen.failed.load(Ordering::Relaxed),
+            seen.unsent.load(Ordering::Relaxed)
+        );
+    }
+    if server.is_ours() {
+        for seen in &load.seen {
+            let failed = seen.failed.load(Ordering::Relaxed);
+            assert_eq!(failed, 0, "{}, with {server}", seen.kind);
+        }
+    }
+}
