@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 #[cfg(all(feature = "listener", unix))]
 use std::io;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -31,6 +32,11 @@ pub(super) fn no_filter(error: &io::Error) {
     tracing::debug!(target: "tower_drain", %error, "no socket filter: new connections still arrive");
 }
 
+pub(super) fn settling(settle: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: "tower_drain", ?settle, "settling the port");
+}
+
 /// Logs progress once a second, and never returns.
 pub(super) async fn progress(
     drain: &Drain,
@@ -40,7 +46,7 @@ pub(super) async fn progress(
     #[cfg(feature = "tracing")]
     loop {
         // At whole seconds since `since`.
-        let next = std::time::Duration::from_secs(since.elapsed().as_secs() + 1);
+        let next = Duration::from_secs(since.elapsed().as_secs() + 1);
         tokio::time::sleep_until(since + next).await;
         let oldest = drain.oldest(OldestRequests::MAX_SHOWN);
         tracing::info!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::log;
 use super::run::{first, reached};
 use super::server::ServerEnd;
 #[cfg(all(feature = "listener", unix))]
@@ -54,6 +55,7 @@ impl Port {
         for socket in &mut self.sockets {
             socket.refuse_handshakes();
         }
+        log::settling(settle);
         let settled = Instant::now().checked_add(settle);
         reached(settled).await;
         let accepted = async {

@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
@@ -50,6 +51,22 @@ impl Process {
         let mut command = Command::new(binary(example));
         command.env("ADDR", "127.0.0.1:0");
         Self::spawn(command.envs(env.iter().copied()).stdin(Stdio::null()))
+    }
+
+    /// Starts it as systemd does: with the socket as descriptor 3.
+    pub(crate) fn start_with_socket(
+        example: &str,
+        socket: &TcpListener,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .arg("-c")
+            .arg(r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" 3<&0 </dev/null"#)
+            .arg(binary(example))
+            .envs(env.iter().copied())
+            .stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        Self::spawn(&mut shell)
     }
 
     /// Starts a program that logs where it listens.

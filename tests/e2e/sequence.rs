@@ -1,13 +1,13 @@
 //! The shutdown sequence from outside: a server as a process of its own, with one difficulty in each test.
 //! What its clients get, what it logs, and its exit code.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 
-use crate::process::{Process, answer, read_by_the_server};
+use crate::process::{PATIENCE, Process, answer, read_by_the_server};
 
 const ENDLESS: &str = "3600";
 
@@ -278,6 +278,45 @@ fn a_lame_duck_serves_until_the_balancer_has_noticed() {
     assert!(exited.said("entering lame duck") < exited.said("closing "));
     assert!(exited.said("closing ") < exited.said("draining "));
     assert!(exited.said("draining ") < exited.said("drained "));
+}
+
+#[test]
+fn a_port_that_settles_answers_no_new_connection_until_the_server_has_ended() {
+    let mut server = server(&[("SETTLE", "0.5")]);
+    let address = server.address;
+    server.signal(SIGTERM);
+    server.logged("settling the port");
+    // The kernel tries again after a second.
+    let refused = TcpStream::connect_timeout(&address, PATIENCE).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    server.exit().with(0);
+}
+
+/// The filter would be on the supervisor's socket too.
+#[test]
+fn a_socket_that_systemd_has_passed_gets_no_filter() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let env = [("SETTLE", ENDLESS)];
+    let mut server = Process::start_with_socket("test_server", &socket, &env);
+    server.signal(SIGTERM);
+    server.logged("entering lame duck");
+    let served = answer(get(&server, "/"));
+    assert!(served.contains("connection: close\r\n"), "{served}");
+}
+
+#[test]
+fn silent_connections_do_not_fail_a_shutdown_with_flush() {
+    let mut server = server(&[("FLUSH", "0.2"), ("CLOSING", "0.2"), ("TIMEOUT", ENDLESS)]);
+    let half_a_head = server.connect();
+    send(&half_a_head, "GET / HTTP/1.1\r\nHost:");
+    let half_a_preface = server.connect();
+    send(&half_a_preface, "PRI * HTTP/2.0\r\n");
+    for stream in [&half_a_head, &half_a_preface] {
+        read_by_the_server(stream);
+    }
+    server.signal(SIGTERM);
+    server.logged("connections are still open: abandoned");
+    server.exit().with(0).said("server: None");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The server that the tests of processes start. Not an example to learn from, those are in `examples/`: it
 //! has a route for each way in which a shutdown can be difficult.
 //!
-//! The environment sets `ADDR`, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the same for
+//! The environment sets `ADDR`, unless a socket is passed as systemd does, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the same for
 //! gRPC: `grpc-drain`, `grpc-plain`), `TRACK` to track requests, `STARTUP` for the seconds between listening
 //! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `SETTLE`, `CLOSING`, `TIMEOUT` and
 //! `FLUSH`.
@@ -21,6 +21,7 @@ use axum::response::Response;
 use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
@@ -45,7 +46,13 @@ async fn serve() -> Result<(), AnyError> {
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain);
     let plain = signal::shutdown();
-    let listener = TcpListener::bind(env::var("ADDR")?).await?;
+    let listener = match ListenFd::from_env().take_tcp_listener(0)? {
+        Some(passed) => {
+            passed.set_nonblocking(true)?;
+            TcpListener::from_std(passed)?
+        }
+        None => TcpListener::bind(env::var("ADDR")?).await?,
+    };
     let address = listener.local_addr()?;
     // For clients that come through a load balancer.
     let replica = HeaderValue::from_str(&address.to_string())?;

@@ -133,7 +133,10 @@ async fn a_port_without_a_filter_is_a_debug_event() {
     let lines = lines.take();
     let expected =
         "DEBUG tower_drain: no socket filter: new connections still arrive error=not TCP";
-    assert!(lines.iter().any(|line| line == expected), "{lines:?}");
+    assert_eq!(
+        lines[1..3],
+        [expected, "INFO tower_drain: settling the port settle=0ns"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 use super::{Load, Seen, Server, delay, restart, restarts};
@@ -66,20 +67,22 @@ impl Client {
             let replica = turn % 2;
             // While there is no connection, the other replica gets the next one.
             if let Some(connection) = self.connection(replica) {
-                call(connection, replica, seen).await;
+                call(connection, replica, &load, seen).await;
             }
             sleep(PAUSE).await;
         }
     }
 }
 
-async fn call(mut connection: Connection, replica: usize, seen: &Seen) {
-    let request = Request::get("http://here/work").body(Empty::new()).unwrap();
+async fn call(mut connection: Connection, replica: usize, load: &Load, seen: &Seen) {
+    let (path, expected) = load.get;
+    let request = Request::get(format!("http://here{path}"));
+    let request = request.body(Empty::new()).unwrap();
     match connection.try_send_request(request).await {
         Ok(response) if response.status() == StatusCode::OK => {
             let body = response.into_body().collect().await;
             match body.map(|body| body.to_bytes()) {
-                Ok(body) if body == "worked" => seen.answered(replica),
+                Ok(body) if body == expected => seen.answered(replica),
                 other => seen.failed(&other),
             }
         }
@@ -106,28 +109,33 @@ fn is_goaway(error: &hyper::Error) -> bool {
     })
 }
 
+/// Starts clients with one round trip, which count as this kind.
+pub(super) fn start(runtime: &Runtime, load: &Arc<Load>, round_trip: u64, kind: usize) {
+    for _ in 0..CLIENTS {
+        let client = Arc::new(Client {
+            replicas: load.replicas.map(|address| (address, Mutex::default())),
+            delay: Duration::from_millis(round_trip / 2),
+            kind,
+        });
+        for replica in [0, 1] {
+            runtime.spawn(client.clone().keep_connected(replica));
+        }
+        for caller in 0..CALLERS {
+            let client = client.clone();
+            runtime.spawn(client.call_again_and_again(caller, load.clone()));
+        }
+    }
+}
+
 /// Returns how many requests were given up by the client library.
 fn under_load(server: Server) -> usize {
-    let seen = ROUND_TRIPS.map(|round_trip| Seen::new(format!("round trip {round_trip} ms")));
+    let seen = ROUND_TRIPS.map(|round_trip| Seen::new(format!("HTTP/2, {round_trip} ms")));
     let load = restart(
         server,
         Load::new(seen.into(), 4 * CLIENTS * CALLERS),
         |runtime, load| {
             for (kind, round_trip) in ROUND_TRIPS.into_iter().enumerate() {
-                for _ in 0..CLIENTS {
-                    let client = Arc::new(Client {
-                        replicas: load.replicas.map(|address| (address, Mutex::default())),
-                        delay: Duration::from_millis(round_trip / 2),
-                        kind,
-                    });
-                    for replica in [0, 1] {
-                        runtime.spawn(client.clone().keep_connected(replica));
-                    }
-                    for caller in 0..CALLERS {
-                        let client = client.clone();
-                        runtime.spawn(client.call_again_and_again(caller, load.clone()));
-                    }
-                }
+                start(runtime, load, round_trip, kind);
             }
         },
         Load::warm_up,

@@ -10,6 +10,7 @@
 mod connections;
 mod delay;
 mod grpc;
+mod handover;
 mod haproxy;
 mod http2;
 mod nginx;
@@ -144,16 +145,23 @@ struct Load {
     seen: Vec<Seen>,
     /// Answers that each kind of client has from a replica before that is stopped.
     warm_up: usize,
+    /// What is asked for with GET, and the answer.
+    get: (&'static str, &'static str),
+    /// Whether every other request is a POST.
+    posts: bool,
 }
 
 impl Load {
-    fn new(seen: Vec<Seen>, warm_up: usize) -> Arc<Self> {
-        Arc::new(Self {
+    /// For two replicas of `test_server`.
+    fn new(seen: Vec<Seen>, warm_up: usize) -> Self {
+        Self {
             replicas: free_addresses(),
             stop: AtomicBool::new(false),
             seen,
             warm_up,
-        })
+            get: ("/work", "worked"),
+            posts: true,
+        }
     }
 
     /// The number of the replica with this address.
@@ -165,6 +173,15 @@ impl Load {
 
     fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Stops the clients. Requests under way are counted too: each client holds the load until its last one
+    /// has ended.
+    fn end(load: Arc<Self>) -> Self {
+        load.stop.store(true, Ordering::Relaxed);
+        let last = || Arc::strong_count(&load) == 1;
+        wait_until("a request does not end", last);
+        Arc::into_inner(load).expect("the last one")
     }
 
     /// Waits until each kind of client has had some more answers from this replica.
@@ -195,10 +212,11 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// Asserts that nothing failed, if it is a server with this crate.
 fn restart(
     server: Server,
-    load: Arc<Load>,
+    load: Load,
     start: impl FnOnce(&Runtime, &Arc<Load>),
     ready: impl Fn(&Load, usize),
-) -> Arc<Load> {
+) -> Load {
+    let load = Arc::new(load);
     let mut replicas = load.replicas.map(|address| server.start(address));
     let runtime = Runtime::new().unwrap();
     start(&runtime, &load);
@@ -212,16 +230,20 @@ fn restart(
         replicas[which] = server.start(load.replicas[which]);
     }
     ready(&load, restarts % 2);
-    load.stop.store(true, Ordering::Relaxed);
-    // Requests under way are counted too: each client holds the load until its last one has ended.
-    wait_until("a request does not end", || Arc::strong_count(&load) == 1);
+    let load = Load::end(load);
     runtime.shutdown_background();
-    report(server, restarts, &load);
+    report(&server.to_string(), restarts, &load);
+    if server.is_ours() {
+        for seen in &load.seen {
+            let failed = seen.failed.load(Ordering::Relaxed);
+            assert_eq!(failed, 0, "{}, with {server}", seen.kind);
+        }
+    }
     load
 }
 
-fn report(server: Server, restarts: usize, load: &Load) {
-    println!("{server}, {restarts} restarts:");
+fn report(what: &str, restarts: usize, load: &Load) {
+    println!("{what}, {restarts} restarts:");
     for seen in &load.seen {
         let [a, b] = [0, 1].map(|replica| seen.answers(replica));
         println!(
@@ -231,11 +253,5 @@ fn report(server: Server, restarts: usize, load: &Load) {
             seen.failed.load(Ordering::Relaxed),
             seen.unsent.load(Ordering::Relaxed)
         );
-    }
-    if server.is_ours() {
-        for seen in &load.seen {
-            let failed = seen.failed.load(Ordering::Relaxed);
-            assert_eq!(failed, 0, "{}, with {server}", seen.kind);
-        }
     }
 }
