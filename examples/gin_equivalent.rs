@@ -6,7 +6,8 @@
 //! kill -TERM "$(pgrep -x gin_equivalent)"   # or Ctrl-C in the first
 //! ```
 //!
-//! The request that was running is answered in full. The port is closed. A new request on a connection that
+//! The request that was running is answered in full, and so is what has just connected. The port is closed. A
+//! new request on a connection that
 //! is still open is served for a second more, then refused with a 503. What is not done after 5 s is named,
 //! cancelled and answered with a 503. Once the background worker has finished its current job, the database
 //! is closed, and the program ends: with 0 if all was drained, with 1 and the number of requests that it
@@ -32,7 +33,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What closing the database may take.
+/// What closing the database may take, and connections with nothing in flight.
 const GRACE: Duration = Duration::from_secs(1);
 
 type Error = Box<dyn std::error::Error>;
@@ -75,8 +76,13 @@ async fn serve() -> Result<bool, Error> {
     info!("listening on {}", listener.local_addr()?);
     tokio::spawn(show_progress(drain.clone()));
 
+    // No connection that has reached the port is reset.
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
     let served = shutdown
         .timeout(patience)
+        // A client that is connected and asks for nothing is no failure.
+        .flush(GRACE)
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await;
     if let Err(error) = &served {

@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -36,6 +37,12 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     // Without a timer there is no limit on the time that a request head may take.
     server.http1().timer(TokioTimer::new());
+    // A client that has gone without closing would keep its connection open, and with it the server.
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(5));
     let connections = GracefulShutdown::new();
     let mut closing = std::pin::pin!(closing);
     loop {
@@ -65,15 +72,18 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
+    // The events of the crate: each phase, progress, and what was late.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain);
+    let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
-    eprintln!("listening on {}", listener.local_addr()?);
-    let report = shutdown
+    tracing::info!("listening on {}", listener.local_addr()?);
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
+    shutdown
         .run(|closing| accept(listener, &drain, closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
 }
 

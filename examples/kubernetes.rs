@@ -27,7 +27,9 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(15))
         .quiet_period(Duration::from_secs(5))
-        .timeout(Duration::from_secs(25));
+        .timeout(Duration::from_secs(25))
+        // A client that is asleep does not fail the deploy.
+        .flush(Duration::from_secs(3));
 
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
@@ -40,6 +42,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
 
     shutdown
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))

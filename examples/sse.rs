@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::env;
+use std::io;
 use std::time::Duration;
 
 use axum::Router;
@@ -28,19 +29,24 @@ async fn events(State(drain): State<Drain>) -> Sse<impl Stream<Item = Result<Eve
 }
 
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    // The events of the crate: each phase, progress, and what was late.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(10));
+    let shutdown = Shutdown::on_signal(&drain)
+        .timeout(Duration::from_secs(10))
+        .flush(Duration::from_secs(3));
     let app = Router::new()
         .route("/", get(events))
         .with_state(drain.clone())
         .layer(drain.layer());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
-    eprintln!("listening on {}", listener.local_addr()?);
-    let report = shutdown
+    tracing::info!("listening on {}", listener.local_addr()?);
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
+    shutdown
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
 }
 

@@ -60,7 +60,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(5))
-        .timeout(Duration::from_secs(20));
+        .timeout(Duration::from_secs(20))
+        .flush(Duration::from_secs(3));
     let app = Router::new()
         .route("/", get(async || slow(Path(5)).await))
         .route("/slow/{seconds}", get(slow))
@@ -79,6 +80,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(axum::serve(admin_listener, admin).into_future());
 
     tracing::info!("listening on {address}");
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
     shutdown
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;

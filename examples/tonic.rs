@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -103,8 +104,13 @@ async fn report_health(drain: Drain, health: HealthReporter) {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
+    // The events of the crate: each phase, progress, and what was late.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).lame_duck(Duration::from_secs(5));
+    let shutdown = Shutdown::on_signal(&drain)
+        .lame_duck(Duration::from_secs(5))
+        // A client that is asleep, with no call in flight, is not waited for longer.
+        .flush(Duration::from_secs(3));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
@@ -115,19 +121,23 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .layer()
         .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
     let server = tonic::transport::Server::builder()
+        // A client that has gone without closing would keep its connection open, and with it the server.
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .layer(layer)
         .add_service(health_service)
         .add_service(Greeter);
 
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".into());
     let listener = TcpListener::bind(address).await?;
-    eprintln!("listening on {}", listener.local_addr()?);
+    tracing::info!("listening on {}", listener.local_addr()?);
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
     let incoming = TcpListenerStream::new(listener);
     // With an address instead of a listener: `serve_with_shutdown(address, closing)`.
-    let report = shutdown
+    shutdown
         .run(|closing| server.serve_with_incoming_shutdown(incoming, closing))
         .await?;
-    eprintln!("{} were in flight", report.in_flight_at_close());
     Ok(())
 }
 

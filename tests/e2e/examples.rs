@@ -51,7 +51,7 @@ fn websocket_says_goodbye_and_keeps_the_drain_waiting_until_then() {
     socket.read_exact(&mut goodbye).unwrap();
     let [opcode, _, code @ ..] = goodbye;
     assert_eq!((opcode, u16::from_be_bytes(code)), (0x88, 1001));
-    server.exit().with(0).said("1 were in flight");
+    server.exit().with(0).said("in_flight_at_close=1");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn sse_ends_its_stream() {
     server.signal(SIGTERM);
     let rest = answer(stream);
     assert!(rest.ends_with("\r\n0\r\n\r\n"), "cut off: {rest:?}");
-    server.exit().with(0).said("1 were in flight");
+    server.exit().with(0).said("in_flight_at_close=1");
 }
 
 #[test]
@@ -121,7 +121,25 @@ fn hyper_and_tonic_end() {
     for example in ["hyper", "tonic"] {
         let server = Process::start(example, &[]);
         server.signal(SIGINT);
-        server.exit().with(0).said("0 were in flight");
+        server.exit().with(0).said("in_flight_at_close=0");
+    }
+}
+
+#[test]
+fn a_silent_connection_does_not_hold_them_up() {
+    for (example, half) in [
+        ("hyper", "GET / HTTP/1.1\r\n"),
+        ("tonic", "PRI * HTTP/2.0\r\n"),
+    ] {
+        let server = Process::start(example, &[]);
+        let mut silent = server.connect();
+        silent.write_all(half.as_bytes()).unwrap();
+        read_by_the_server(&silent);
+        server.signal(SIGINT);
+        server
+            .exit()
+            .with(0)
+            .said("connections are still open: abandoned");
     }
 }
 

@@ -135,15 +135,14 @@ fn what_is_in_flight_at_the_deadline_is_abandoned_and_counted() {
 }
 
 #[test]
-fn a_connection_open_at_the_deadline_is_no_success() {
-    let server = Server::start("0.5");
+fn a_silent_connection_is_no_failure() {
+    let server = Server::start("3600");
     let mut half = server.process.connect();
     half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     read_by_the_server(&half);
     server.process.signal(Signal::SIGTERM);
     let (exited, _) = server.exit();
-    let exited = exited.with(1);
-    exited.said("connections are still open");
+    exited.with(0).said("connections are still open");
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl Process {
     /// Starts a program that logs where it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command
+            .env("NO_COLOR", "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
