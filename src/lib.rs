@@ -64,6 +64,30 @@
 //! late. The requests that it sends until then would fail if the server refused them. So the server closes
 //! first, and refuses only what still arrives later.
 //!
+//! # Which case is yours
+//!
+//! | clients come | what to write |
+//! |---|---|
+//! | through a load balancer that checks readiness: HAProxy, Envoy, Kubernetes | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) or [`quiet_period`](Shutdown::quiet_period), and `listener` |
+//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | `listener`; `settle` for longer than a round trip |
+//! | to one port on one machine, where the next process takes over | a socket that outlives the process: see below |
+//!
+//! `listener` and `settle` are methods of [`Shutdown`] with the feature `listener`: the port closes in a way
+//! that resets no connection. HTTP/1 clients that keep a connection are asked to leave with each response from
+//! the lame duck on. One that is idle when the server closes may lose the request that it sends at that moment,
+//! as with any server. So if they pause for longer than `settle`, set a lame duck that is longer than their
+//! pauses.
+//!
+//! **A socket that outlives the process.** With socket activation systemd owns the port and passes it to each
+//! process. The old one stops accepting at the signal, answers what it has and ends. New connections wait in
+//! the socket's queue for the next one, so that none is refused. `examples/systemd.rs` shows it, with its
+//! units. Do not pass such a socket to `listener`, because another process goes on using it. Set a short
+//! lame duck instead (half a second), and stop accepting when it begins.
+//!
+//! A crate that restarts in place, such as `ecdysis`, hands the sockets to its child and starts it before the
+//! old process stops, so that new connections do not wait. Pass its shutdown future to [`Shutdown::new`], and treat
+//! the socket in the same way.
+//!
 //! # What is in flight
 //!
 //! A request is in flight from the call of the layer's service until its response body is dropped: sent,
