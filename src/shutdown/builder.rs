@@ -234,8 +234,9 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// Works for TCP and for Unix sockets: for any [`AsFd`]. On systems other than Linux, for Unix sockets and
     /// in sandboxes that forbid the filter, new connections are accepted until the end of `settle`, and the
-    /// last of them may be reset; a debug event says so. The duplicate is closed when the server has ended, 100 ms after
-    /// [`Phase::Closing`](crate::Phase::Closing) began at the latest.
+    /// last of them may be reset; a debug event says so. The duplicate is closed once the server has closed its own
+    /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
+    /// get no answer.
     ///
     /// Do not pass a socket that another process goes on using, because the filter is a property of the
     /// socket: its new connections would hang until the shutdown is over. Sockets that systemd has passed are

@@ -17,8 +17,8 @@ use super::socket::{InheritedSockets, Socket};
 const LONGEST_QUEUE: Duration = Duration::from_secs(1);
 /// Between two looks at the accept queue: the kernel wakes a process when it fills, not when it is empty.
 const QUEUE_INTERVAL: Duration = Duration::from_millis(5);
-/// How long the server has to close its own descriptor, once it was asked to.
-const LONGEST_HOLD: Duration = Duration::from_millis(100);
+/// Between two looks at whether the server has closed its own descriptor.
+const HOLD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The sockets that a server listens on, as duplicates.
 #[derive(Debug)]
@@ -66,10 +66,17 @@ impl Port {
         first(reached(Instant::now().checked_add(LONGEST_QUEUE)), accepted).await;
     }
 
-    /// Keeps the duplicates until the server has ended, or for 100 ms. Never returns.
-    pub(super) async fn hold(self, ended: &ServerEnd) -> Infallible {
-        let longest = reached(Instant::now().checked_add(LONGEST_HOLD));
-        first(ended.reached(), longest).await;
+    /// Keeps each duplicate until the server has closed its own descriptor, or has ended. Never returns.
+    ///
+    /// tonic closes it last of all: without a filter, what connects until then is reset.
+    pub(super) async fn hold(mut self, ended: &ServerEnd) -> Infallible {
+        let closed = async {
+            while !self.sockets.is_empty() {
+                sleep(HOLD_INTERVAL).await;
+                self.sockets.retain(Socket::is_in_use);
+            }
+        };
+        first(ended.reached(), closed).await;
         drop(self);
         pending().await
     }
@@ -87,6 +94,10 @@ impl Socket {
     }
 
     fn has_waiting(&self) -> bool {
+        match *self {}
+    }
+
+    fn is_in_use(&self) -> bool {
         match *self {}
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::{env, process};
+use std::os::unix::fs::MetadataExt;
+use std::{env, fs, process};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, Type};
@@ -14,6 +15,8 @@ use super::log;
 #[derive(Debug)]
 pub(super) struct Socket {
     descriptor: OwnedFd,
+    /// The descriptor that was duplicated, which is the server's to close.
+    original: RawFd,
     /// Whether the supervisor passed it, and goes on using it.
     inherited: bool,
     filtered: bool,
@@ -37,6 +40,7 @@ impl Socket {
         }
         Ok(Self {
             descriptor: listener.try_clone_to_owned()?,
+            original: listener.as_raw_fd(),
             inherited: inherited.0.contains(&listener.as_raw_fd()),
             filtered: false,
         })
@@ -100,6 +104,19 @@ impl Socket {
         poll(&mut sockets, Some(&now)).is_ok_and(|ready| ready > 0)
             && sockets[0].revents().contains(PollFlags::IN)
     }
+
+    /// Whether the server still has it open. On systems other than Linux this is always false.
+    pub(super) fn is_in_use(&self) -> bool {
+        // The number alone may be another file's by now.
+        let original = identity(self.original);
+        original.is_some() && original == identity(self.descriptor.as_raw_fd())
+    }
+}
+
+/// Identifies the open file behind a descriptor: device and inode.
+fn identity(descriptor: RawFd) -> Option<(u64, u64)> {
+    let file = fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 impl Drop for Socket {
