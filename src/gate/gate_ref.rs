@@ -71,8 +71,6 @@ impl GateRef {
 
     #[inline]
     fn shard(self) -> &'static Shard {
-        let shards = &self.gate.shards;
-        // The number of shards is a power of two.
-        &shards[thread_index::current() & (shards.len() - 1)]
+        thread_index::current(&self.gate.shards).1
     }
 }

@@ -6,44 +6,45 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-/// The count of a shard, in the low 39 bits of its word. An overflow takes 2^39 permits that are
-/// never dropped: 4 TiB of permits, or hours of nothing but `mem::forget`.
-const COUNT_MASK: u64 = (1 << 39) - 1;
-const ONE: u64 = 1;
+/// The words of shards and gates carry the generation in their low 23 bits: admission and release, which
+/// every request does, then need no constant of more than 32 bits.
+const GENERATION_MASK: u64 = (1 << 23) - 1;
+
 /// In a shard's word: lame duck or closing. A copy of the gate's own flags, kept where every request
 /// looks anyway.
-const SHARD_LEAVING: u64 = 1 << 39;
+const SHARD_LEAVING: u64 = 1 << 23;
 /// In a shard's word: nothing is admitted any more.
-const SHARD_CLOSED: u64 = 1 << 40;
-/// The words of shards and gates carry the generation in their top 23 bits.
-const GENERATION_SHIFT: u32 = 41;
-const GENERATION_MAX: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
+const SHARD_CLOSED: u64 = 1 << 24;
+/// The count of a shard, in the top 39 bits of its word. An overflow takes 2^39 permits that are
+/// never dropped: 4 TiB of permits, or hours of nothing but `mem::forget`.
+const COUNT_SHIFT: u32 = 25;
+const COUNT_MASK: u64 = !0 << COUNT_SHIFT;
+const ONE: u64 = 1 << COUNT_SHIFT;
 
 /// In the gate's word: lame duck.
-const LAME_DUCK: u64 = 1 << 0;
+const LAME_DUCK: u64 = 1 << 23;
 /// In the gate's word: the server has been asked to close.
-const CLOSING: u64 = 1 << 1;
+const CLOSING: u64 = 1 << 24;
 /// In the gate's word: every shard is closed.
-const CLOSED: u64 = 1 << 2;
+const CLOSED: u64 = 1 << 25;
 /// In the gate's word: a lame duck can no longer be taken back.
-const COMMITTED: u64 = 1 << 3;
+const COMMITTED: u64 = 1 << 26;
 /// In the gate's word: the number of shards that are not idle yet, plus one until the gate is closed.
-const ONE_BUSY_SHARD: u64 = 1 << 8;
-const BUSY_MASK: u64 = 0xff << 8;
+const ONE_BUSY_SHARD: u64 = 1 << 32;
+const BUSY_MASK: u64 = 0xff << 32;
 
-/// Identifies one use of a gate. A gate is reused, each time as the next generation. The number is
-/// kept shifted to its place in the words, so that admission compares without shifting.
+/// Identifies one use of a gate. A gate is reused, each time as the next generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
 impl Generation {
     fn of(word: u64) -> Self {
-        Self(word & (GENERATION_MAX << GENERATION_SHIFT))
+        Self(word & GENERATION_MASK)
     }
 
     fn next(self) -> Option<Self> {
-        let number = (self.0 >> GENERATION_SHIFT) + 1;
-        (number <= GENERATION_MAX).then_some(Self(number << GENERATION_SHIFT))
+        let number = self.0 + 1;
+        (number <= GENERATION_MASK).then_some(Self(number))
     }
 }
 
@@ -92,9 +93,9 @@ pub(crate) enum Entered {
 /// 128 bytes.
 #[repr(align(128))]
 pub(crate) struct Shard<C> {
-    /// Generation, flags, count.
+    /// Count, flags, generation.
     word: AtomicU64,
-    /// Generation, and the number of callers this shard has refused in it.
+    /// The number of callers this shard has refused, and the generation.
     refused: AtomicU64,
     /// When a request last arrived in a lame duck, in the unit of the caller. Zero: never.
     last_arrival: AtomicU64,
@@ -322,7 +323,7 @@ impl GateWord {
         for shard in shards {
             let before = shard.close();
             if before & SHARD_CLOSED == 0 {
-                in_flight += before & COUNT_MASK;
+                in_flight += before >> COUNT_SHIFT;
                 idle += u64::from(before & COUNT_MASK == 0);
             }
         }
@@ -349,14 +350,14 @@ impl GateWord {
 pub(crate) fn in_flight<C>(shards: &[Shard<C>]) -> usize {
     // Acquire pairs with the Release of `leave`: a caller that sees a closed shard empty sees all work
     // done under its count.
-    let count = |shard: &Shard<C>| shard.word.load(Ordering::Acquire) & COUNT_MASK;
+    let count = |shard: &Shard<C>| shard.word.load(Ordering::Acquire) >> COUNT_SHIFT;
     shards.iter().map(count).sum::<u64>() as usize
 }
 
 /// The number of callers refused in this generation.
 pub(crate) fn refused<C>(shards: &[Shard<C>]) -> u64 {
     // Relaxed: see `Shard::refuse`.
-    let refused = |shard: &Shard<C>| shard.refused.load(Ordering::Relaxed) & COUNT_MASK;
+    let refused = |shard: &Shard<C>| shard.refused.load(Ordering::Relaxed) >> COUNT_SHIFT;
     shards.iter().map(refused).sum()
 }
 

@@ -18,8 +18,8 @@ impl<T> Sharded<T> {
     /// Locks the current thread's shard. Returns its number too.
     #[inline]
     pub(crate) fn current(&self) -> (usize, MutexGuard<'_, T>) {
-        let number = thread_index::current() & (self.shards.len() - 1);
-        (number, lock(&self.shards[number].0))
+        let (number, shard) = thread_index::current(&self.shards);
+        (number, lock(&shard.0))
     }
 
     /// Locks the shard of that number, as [`current`](Self::current) returned it.

@@ -16,10 +16,11 @@ static SHARDS: LazyLock<usize> = LazyLock::new(|| {
 /// counting, short-lived threads (a blocking pool) would in time put two busy workers on one shard.
 static TAKEN: Mutex<Vec<bool>> = Mutex::new(Vec::new());
 
+/// The number of no shard.
 const NONE: usize = usize::MAX;
 
 thread_local! {
-    /// Without a destructor, so that reading it is a single load.
+    /// The number of the thread's shard. Without a destructor, so that reading it is a single load.
     static INDEX: Cell<usize> = const { Cell::new(NONE) };
     /// With a destructor, which gives the index back. Used once per thread.
     static CLAIM: Claim = Claim::take();
@@ -51,12 +52,18 @@ pub(super) fn shards() -> usize {
     *SHARDS
 }
 
-/// Returns the current thread's index.
+/// Returns the number of the current thread's shard, and the shard. There must be as many as [`shards`]
+/// says.
 #[inline]
-pub(super) fn current() -> usize {
-    match INDEX.get() {
-        NONE => assign(),
-        index => index,
+pub(super) fn current<T>(shards: &[T]) -> (usize, &T) {
+    let index = INDEX.get();
+    match shards.get(index) {
+        Some(shard) => (index, shard),
+        // `NONE`: one check for both.
+        None => {
+            let index = assign();
+            (index, &shards[index])
+        }
     }
 }
 
@@ -64,7 +71,9 @@ pub(super) fn current() -> usize {
 fn assign() -> usize {
     // The claim may be gone while the thread's other destructors run. Any index will do then: two
     // threads on one shard are slower, not wrong.
-    let index = CLAIM.try_with(|claim| claim.0).unwrap_or(0);
+    let claimed = CLAIM.try_with(|claim| claim.0).unwrap_or(0);
+    // The number of shards is a power of two.
+    let index = claimed & (shards() - 1);
     INDEX.set(index);
     index
 }
@@ -75,11 +84,19 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
-    use super::current;
+    use super::{CLAIM, current, shards};
+
+    fn claimed() -> usize {
+        CLAIM.with(|claim| claim.0)
+    }
 
     #[test]
-    fn a_thread_keeps_its_index() {
-        assert_eq!(current(), current());
+    fn a_thread_keeps_its_shard() {
+        let shards: Vec<_> = (0..shards()).collect();
+        let (number, shard) = current(&shards);
+        assert_eq!(number, *shard);
+        assert_eq!(number, claimed() & (shards.len() - 1));
+        assert_eq!(current(&shards).0, number);
     }
 
     #[test]
@@ -87,7 +104,7 @@ mod tests {
         let barrier = Barrier::new(8);
         let indexes: HashSet<_> = thread::scope(|scope| {
             let take = || {
-                let index = current();
+                let index = claimed();
                 barrier.wait();
                 index
             };
@@ -104,7 +121,7 @@ mod tests {
     fn an_index_is_reused_once_its_thread_has_ended() {
         // Other tests run at the same time, so the exact index is unknown. A thousand threads, one
         // after the other, do not take a thousand.
-        let indexes = (0..1_000).map(|_| thread::spawn(current).join().unwrap());
+        let indexes = (0..1_000).map(|_| thread::spawn(claimed).join().unwrap());
         assert!(indexes.max() < Some(500));
     }
 }
