@@ -177,11 +177,29 @@ impl Registry {
 impl TrackedRequest {
     /// Returns the tag if the request has been cancelled. If not, notes that the handler has responded, or
     /// else registers the task to be woken when the request is cancelled.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn poll(&self, responded: bool, cx: &mut Context<'_>) -> Option<Tag> {
+        self.slot.poll(responded, cx)
+    }
+}
+
+impl Drop for TrackedRequest {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.free();
+    }
+}
+
+// === impl Slot ===
+
+// Out of line, because most requests are not tracked. On slots, so that the address of a `TrackedRequest`,
+// and of the future that holds it, is not taken.
+impl Slot {
+    #[inline(never)]
+    fn poll(&'static self, responded: bool, cx: &mut Context<'_>) -> Option<Tag> {
         // A waker may run any code when it is cloned or dropped, so neither happens under the lock.
         let mut waker = (!responded).then(|| cx.waker().clone());
-        let mut state = lock(&self.slot.state);
+        let mut state = lock(&self.state);
         // Always `Some`: the entry exists until the drop.
         let entry = state.request.as_mut()?;
         if responded {
@@ -197,25 +215,16 @@ impl TrackedRequest {
         None
     }
 
-    /// Out of line, because most responses are not tracked.
     #[inline(never)]
-    fn remove(&mut self) {
-        let slot = self.slot;
-        let mut slots = slot.registry.shards.get(slot.shard);
-        let mut state = lock(&slot.state);
-        state.next_free = slots.free.replace(slot);
+    fn free(&'static self) {
+        let mut slots = self.registry.shards.get(self.shard);
+        let mut state = lock(&self.state);
+        state.next_free = slots.free.replace(self);
         let entry = state.request.take();
         drop(state);
         drop(slots);
         // A waker may run any code when it is dropped.
         drop(entry);
-    }
-}
-
-impl Drop for TrackedRequest {
-    #[inline]
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 

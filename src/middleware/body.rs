@@ -19,13 +19,19 @@ pin_project! {
     /// the request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
     /// trailers. The body of the default refusal is empty.
     pub struct ResponseBody<B> {
-        // Dropped in this order: the permit after the body.
+        // Dropped before the rest, which releases the request.
         #[pin]
         inner: Option<B>,
-        // Without an inner body, the request has been cancelled and the next poll fails.
-        tracked: Option<TrackedRequest>,
-        permit: Option<Permit>,
+        // Tracked without an inner body, the request has been cancelled and the next poll fails.
+        in_flight: Option<InFlight>,
     }
+}
+
+/// A request in flight, until it is dropped.
+pub(super) struct InFlight {
+    // Dropped in this order: the permit last.
+    pub(super) tracked: Option<TrackedRequest>,
+    pub(super) permit: Permit,
 }
 
 /// Error of a response body whose request was [cancelled](crate::Drain::cancel).
@@ -37,11 +43,10 @@ type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, BoxError>>>;
 
 impl<B> ResponseBody<B> {
     #[inline]
-    pub(super) fn new(body: B, tracked: Option<TrackedRequest>, permit: Option<Permit>) -> Self {
+    pub(super) fn new(body: B, in_flight: Option<InFlight>) -> Self {
         Self {
             inner: Some(body),
-            tracked,
-            permit,
+            in_flight,
         }
     }
 
@@ -49,9 +54,12 @@ impl<B> ResponseBody<B> {
     pub(super) fn of_refusal(inner: Option<B>) -> Self {
         Self {
             inner,
-            tracked: None,
-            permit: None,
+            in_flight: None,
         }
+    }
+
+    fn tracked(&self) -> Option<&TrackedRequest> {
+        self.in_flight.as_ref()?.tracked.as_ref()
     }
 }
 
@@ -64,9 +72,11 @@ where
     #[inline(never)]
     fn poll_tracked(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         let mut this = self.project();
-        let (Some(mut inner), Some(tracked)) = (this.inner.as_mut().as_pin_mut(), &this.tracked)
-        else {
-            *this.tracked = None;
+        let Some(InFlight { tracked, .. }) = this.in_flight else {
+            return Poll::Ready(None);
+        };
+        let (Some(mut inner), Some(request)) = (this.inner.as_mut().as_pin_mut(), &tracked) else {
+            *tracked = None;
             return Poll::Ready(Some(Err(Cancelled.into())));
         };
         // The inner body first: a frame that completes it passes.
@@ -79,14 +89,14 @@ where
         let cancelled = if completes {
             None
         } else {
-            tracked.poll(polled.is_ready(), cx)
+            request.poll(polled.is_ready(), cx)
         };
         let Some(tag) = cancelled else {
             return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
         };
         this.inner.set(None);
         if CancelReply::from_tag(tag).has_trailers() {
-            *this.tracked = None;
+            *tracked = None;
             return Poll::Ready(Some(Ok(Frame::trailers(grpc::cancelled_trailers()))));
         }
         // Pending once, because hyper flushes the head of the response while the body is pending. If the
@@ -105,12 +115,11 @@ where
     type Error = BoxError;
 
     #[inline]
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
-        let this = self.as_mut().project();
-        if this.tracked.is_some() {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        if self.tracked().is_some() {
             return self.poll_tracked(cx);
         }
-        match this.inner.as_pin_mut() {
+        match self.project().inner.as_pin_mut() {
             Some(inner) => {
                 let polled = inner.poll_frame(cx);
                 polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
@@ -123,7 +132,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Some(inner) => inner.is_end_stream(),
-            None => self.tracked.is_none(),
+            None => self.tracked().is_none(),
         }
     }
 
@@ -131,7 +140,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Some(inner) => inner.size_hint(),
-            None if self.tracked.is_some() => SizeHint::default(),
+            None if self.tracked().is_some() => SizeHint::default(),
             None => SizeHint::with_exact(0),
         }
     }
@@ -148,7 +157,7 @@ impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseBody")
             .field("inner", &self.inner)
-            .field("permit", &self.permit)
+            .field("permit", &self.in_flight.as_ref().map(|held| &held.permit))
             .finish()
     }
 }

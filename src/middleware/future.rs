@@ -6,11 +6,10 @@ use std::task::{Context, Poll, ready};
 use http::Response;
 use pin_project_lite::pin_project;
 
-use super::body::ResponseBody;
+use super::body::{InFlight, ResponseBody};
 use super::headers::ConnectionRule;
 use super::refusal::CancelReply;
-use crate::drain::{Tag, TrackedRequest};
-use crate::gate::{GateRef, Permit};
+use crate::gate::GateRef;
 
 pin_project! {
     /// Response future of [`DrainService`](crate::DrainService): the inner service's, or the refusal.
@@ -20,11 +19,11 @@ pin_project! {
     /// Dropping it drops the inner future and releases the request.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B> {
-        // Dropped in this order: the permit after the inner future.
+        // Dropped before the rest, which releases the request.
         #[pin]
         inner: Option<F>,
-        tracked: Option<TrackedRequest>,
-        permit: Option<Permit>,
+        // `None` for an exempt request.
+        in_flight: Option<InFlight>,
         gate: GateRef,
         rule: ConnectionRule,
         // Boxed, and beside the inner future rather than in an enum with it: few requests need it, and each
@@ -37,15 +36,13 @@ impl<F, B> ResponseFuture<F, B> {
     #[inline]
     pub(super) fn called(
         inner: F,
-        tracked: Option<TrackedRequest>,
-        permit: Option<Permit>,
+        in_flight: Option<InFlight>,
         gate: GateRef,
         rule: ConnectionRule,
     ) -> Self {
         Self {
             inner: Some(inner),
-            tracked,
-            permit,
+            in_flight,
             gate,
             rule,
             refusal: None,
@@ -55,28 +52,11 @@ impl<F, B> ResponseFuture<F, B> {
     pub(super) fn refused(refusal: Response<Option<B>>, gate: GateRef) -> Self {
         Self {
             inner: None,
-            tracked: None,
-            permit: None,
+            in_flight: None,
             gate,
             rule: ConnectionRule::NoHeader,
             refusal: Some(Box::new(refusal)),
         }
-    }
-
-    /// Drops the handler and releases the request, now rather than when the caller drops the future.
-    fn release(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        this.inner.set(None);
-        *this.tracked = None;
-        *this.permit = None;
-    }
-
-    /// Drops the handler, or the response that it has just made, and returns the refusal.
-    #[cold]
-    fn cancel(self: Pin<&mut Self>, tag: Tag) -> Response<ResponseBody<B>> {
-        let refusal = CancelReply::from_tag(tag).refusal(self.rule);
-        self.release();
-        refusal.map(ResponseBody::of_refusal)
     }
 }
 
@@ -88,8 +68,8 @@ where
 
     // Always: the response of a handler that is ready at once is then moved less often.
     #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.as_mut().project();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             return match this.refusal.take() {
                 Some(refusal) => Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal))),
@@ -97,10 +77,12 @@ where
                 None => Poll::Pending,
             };
         };
-        // Declared before the response, so that it is released after it.
-        let _permit;
         let mut polled = inner.poll(cx);
-        if let Some(tracked) = this.tracked {
+        if let Some(InFlight {
+            tracked: Some(tracked),
+            ..
+        }) = this.in_flight
+        {
             let responded = match &polled {
                 Poll::Pending => Some(false),
                 Poll::Ready(Ok(_)) => Some(true),
@@ -108,34 +90,36 @@ where
                 Poll::Ready(Err(_)) => None,
             };
             if let Some(tag) = responded.and_then(|responded| tracked.poll(responded, cx)) {
-                _permit = this.permit.take();
-                return Poll::Ready(Ok(self.cancel(tag)));
+                // In this order: the handler, the response that it has just made, the permit.
+                this.inner.set(None);
+                drop(polled);
+                *this.in_flight = None;
+                let refusal = CancelReply::from_tag(tag).refusal(*this.rule);
+                return Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal)));
             }
         }
-        if polled.is_ready() && this.rule.closes(is_leaving(this.permit, *this.gate)) {
+        if polled.is_ready() && is_leaving(this.in_flight, *this.gate) {
             this.rule.close(&mut polled);
         }
-        match ready!(polled) {
+        let result = ready!(polled);
+        // Before the permit moves on: the caller may keep this future longer than the body.
+        this.inner.set(None);
+        let in_flight = this.in_flight.take();
+        match result {
             Ok(response) => {
-                // Before the permit moves on: the caller may keep this future longer than the body.
-                this.inner.set(None);
-                let (tracked, permit) = (this.tracked.take(), this.permit.take());
-                let wrap = |body| ResponseBody::new(body, tracked, permit);
+                let wrap = |body| ResponseBody::new(body, in_flight);
                 Poll::Ready(Ok(response.map(wrap)))
             }
-            Err(error) => {
-                self.release();
-                Poll::Ready(Err(error))
-            }
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
 
 /// Whether the server is leaving. A permit is quicker to ask, but exempt requests have none.
 #[inline]
-fn is_leaving(permit: &Option<Permit>, gate: GateRef) -> bool {
-    match permit {
-        Some(permit) => permit.is_leaving(),
+fn is_leaving(in_flight: &Option<InFlight>, gate: GateRef) -> bool {
+    match in_flight {
+        Some(in_flight) => in_flight.permit.is_leaving(),
         None => gate.is_leaving(),
     }
 }

@@ -30,12 +30,6 @@ impl ConnectionRule {
         }
     }
 
-    /// Whether the response may have to ask the client to leave.
-    #[inline]
-    pub(super) fn closes(self, leaving: bool) -> bool {
-        self != Self::NoHeader && leaving
-    }
-
     /// Asks the client of a response that is served to leave.
     #[cold]
     #[inline(never)]
@@ -47,7 +41,7 @@ impl ConnectionRule {
         // A connection that is handed over has no next request.
         let is_handed_over = status == StatusCode::SWITCHING_PROTOCOLS
             || self == Self::MayCloseUnlessTunnel && status.is_success();
-        if !is_handed_over {
+        if self != Self::NoHeader && !is_handed_over {
             add_close(response.headers_mut());
         }
     }

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::body::ResponseBody;
+use super::body::{InFlight, ResponseBody};
 use super::exempt::{Exempt, NeverExempt};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
 use super::refusal::{CancelReply, DefaultRefusal, Refuse};
 use crate::drain::{Drain, Registry, TrackedRequest};
-use crate::gate::{Admission, Changed, GateRef, Permit};
+use crate::gate::{Admission, Changed, GateRef};
 
 /// Service made by [`DrainLayer`](crate::DrainLayer).
 ///
@@ -128,32 +128,28 @@ where
         }
     }
 
+    // Always: the clone of the service that a server makes for the request is then copied less.
+    #[inline(always)]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
-        let permit = if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
-            None
-        } else {
-            match self.gate.enter() {
-                Admission::Admitted(permit) => Some(permit),
-                Admission::AdmittedInLameDuck(permit) => {
-                    permit.record_arrival();
-                    Some(permit)
-                }
-                Admission::Refused => {
-                    return self.refuse(request, rule);
-                }
-            }
-        };
-        // Between permit and call, so that it is dropped before the permit if the call panics.
-        let tracked = match (&permit, self.registry) {
-            (Some(_), Some(registry)) => Some(self.track(registry, &request)),
-            _ => None,
-        };
-        if self.settings.share_permit {
-            add_permit(&mut request, &permit);
+        if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
+            return ResponseFuture::called(self.inner.call(request), None, self.gate, rule);
         }
-        let inner = self.inner.call(request);
-        ResponseFuture::called(inner, tracked, permit, self.gate, rule)
+        let permit = match self.gate.enter() {
+            Admission::Admitted(permit) => permit,
+            Admission::AdmittedInLameDuck(permit) => {
+                permit.record_arrival();
+                permit
+            }
+            Admission::Refused => return self.refuse(request, rule),
+        };
+        // Before the call, so that it is dropped before the permit if the call panics.
+        let tracked = self.registry.map(|registry| self.track(registry, &request));
+        let in_flight = InFlight { tracked, permit };
+        if self.settings.share_permit {
+            request.extensions_mut().insert(in_flight.permit.clone());
+        }
+        ResponseFuture::called(self.inner.call(request), Some(in_flight), self.gate, rule)
     }
 }
 
@@ -209,13 +205,6 @@ fn name<B>(request: &Request<B>) -> &str {
                 .map_or(authority, |(_, host)| host)
         }
         (path, _) => path,
-    }
-}
-
-#[cold]
-fn add_permit<B>(request: &mut Request<B>, permit: &Option<Permit>) {
-    if let Some(permit) = permit {
-        request.extensions_mut().insert(permit.clone());
     }
 }
 
