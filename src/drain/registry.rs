@@ -175,11 +175,16 @@ impl Registry {
 // === impl TrackedRequest ===
 
 impl TrackedRequest {
-    /// Returns the tag if the request has been cancelled. If not, notes that the handler has responded, or
-    /// else registers the task to be woken when the request is cancelled.
+    /// Returns the tag if the request has been cancelled. If not, registers the task to be woken when it is.
     #[inline]
-    pub(crate) fn poll(&self, responded: bool, cx: &mut Context<'_>) -> Option<Tag> {
-        self.slot.poll(responded, cx)
+    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Option<Tag> {
+        self.slot.poll_cancelled(cx)
+    }
+
+    /// Returns the tag if the request has been cancelled. If not, notes that the handler has responded.
+    #[inline]
+    pub(crate) fn responded(&self) -> Option<Tag> {
+        self.slot.responded()
     }
 }
 
@@ -192,27 +197,30 @@ impl Drop for TrackedRequest {
 
 // === impl Slot ===
 
-// Out of line, because most requests are not tracked. On slots, so that the address of a `TrackedRequest`,
-// and of the future that holds it, is not taken.
+/// What requests do with their slots. Out of line, because most requests are not tracked. And by slot: a
+/// future whose fields are not referred to from outside stays in registers.
 impl Slot {
     #[inline(never)]
-    fn poll(&'static self, responded: bool, cx: &mut Context<'_>) -> Option<Tag> {
+    fn poll_cancelled(&'static self, cx: &mut Context<'_>) -> Option<Tag> {
         // A waker may run any code when it is cloned or dropped, so neither happens under the lock.
-        let mut waker = (!responded).then(|| cx.waker().clone());
+        let mut waker = Some(cx.waker().clone());
         let mut state = lock(&self.state);
         // Always `Some`: the entry exists until the drop.
         let entry = state.request.as_mut()?;
-        if responded {
-            entry.stage = RequestStage::Body;
-        }
         if entry.cancelled {
             return Some(entry.tag);
         }
-        if waker.is_some() {
-            mem::swap(&mut entry.waker, &mut waker);
-        }
+        mem::swap(&mut entry.waker, &mut waker);
         drop(state);
         None
+    }
+
+    #[inline(never)]
+    fn responded(&'static self) -> Option<Tag> {
+        let mut state = lock(&self.state);
+        let entry = state.request.as_mut()?;
+        entry.stage = RequestStage::Body;
+        entry.cancelled.then_some(entry.tag)
     }
 
     #[inline(never)]

@@ -24,9 +24,12 @@ impl<const N: usize> Text<N> {
 
     /// Copies as much of `text` as fits, in whole characters.
     pub(crate) fn set(&mut self, text: &str) {
-        let mut length = text.len().min(N);
-        while !text.is_char_boundary(length) {
-            length -= 1;
+        let mut length = text.len();
+        if length > N {
+            length = N;
+            while !text.is_char_boundary(length) {
+                length -= 1;
+            }
         }
         self.bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
         // At most N, which fits.

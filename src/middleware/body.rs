@@ -81,15 +81,12 @@ where
         };
         // The inner body first: a frame that completes it passes.
         let polled = inner.as_mut().poll_frame(cx);
-        let completes = match &polled {
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || inner.is_end_stream(),
-            Poll::Ready(_) => true,
-            Poll::Pending => false,
-        };
-        let cancelled = if completes {
-            None
-        } else {
-            request.poll(polled.is_ready(), cx)
+        let cancelled = match &polled {
+            Poll::Pending => request.poll_cancelled(cx),
+            Poll::Ready(Some(Ok(frame))) if !(frame.is_trailers() || inner.is_end_stream()) => {
+                request.responded()
+            }
+            Poll::Ready(_) => None,
         };
         let Some(tag) = cancelled else {
             return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));

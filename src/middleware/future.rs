@@ -83,13 +83,13 @@ where
             ..
         }) = this.in_flight
         {
-            let responded = match &polled {
-                Poll::Pending => Some(false),
-                Poll::Ready(Ok(_)) => Some(true),
+            let cancelled = match &polled {
+                Poll::Pending => tracked.poll_cancelled(cx),
+                Poll::Ready(Ok(_)) => tracked.responded(),
                 // An error passes unchanged.
                 Poll::Ready(Err(_)) => None,
             };
-            if let Some(tag) = responded.and_then(|responded| tracked.poll(responded, cx)) {
+            if let Some(tag) = cancelled {
                 // In this order: the handler, the response that it has just made, the permit.
                 this.inner.set(None);
                 drop(polled);

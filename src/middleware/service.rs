@@ -4,6 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::uri::Authority;
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -197,15 +198,13 @@ impl<S, R, E> DrainService<S, R, E> {
 /// Returns the path, without the query. A `CONNECT` request has an authority instead, which is returned
 /// without user and password.
 fn name<B>(request: &Request<B>) -> &str {
-    match (request.uri().path(), request.uri().authority()) {
-        ("", Some(authority)) => {
-            let authority = authority.as_str();
-            authority
-                .rsplit_once('@')
-                .map_or(authority, |(_, host)| host)
-        }
-        (path, _) => path,
+    let path = request.uri().path();
+    if !path.is_empty() {
+        return path;
     }
+    let authority = request.uri().authority().map_or("", Authority::as_str);
+    let host = authority.rsplit_once('@');
+    host.map_or(authority, |(_, host)| host)
 }
 
 /// At debug level, because a draining server may refuse many requests.
