@@ -51,8 +51,7 @@ const CHUNK: usize = 64;
 #[repr(align(128))]
 struct Slot {
     /// Where it is given back.
-    registry: &'static Registry,
-    shard: usize,
+    shard: &'static Mutex<Slots>,
     /// Locked after the shard, or alone.
     state: Mutex<SlotState>,
 }
@@ -100,10 +99,11 @@ impl RegistryOwner {
 impl Registry {
     pub(crate) fn insert(&'static self, method: &str, path: &str, tag: Tag) -> TrackedRequest {
         let since = Instant::now();
-        let (shard, mut slots) = self.shards.current();
+        let shard = self.shards.current();
+        let mut slots = lock(shard);
         let slot = match slots.free {
             Some(free) => free,
-            None => slots.grow(self, shard),
+            None => slots.grow(shard),
         };
         let mut state = lock(&slot.state);
         slots.free = state.next_free.take();
@@ -225,7 +225,7 @@ impl Slot {
 
     #[inline(never)]
     fn free(&'static self) {
-        let mut slots = self.registry.shards.get(self.shard);
+        let mut slots = lock(self.shard);
         let mut state = lock(&self.state);
         state.next_free = slots.free.replace(self);
         let entry = state.request.take();
@@ -241,9 +241,8 @@ impl Slot {
 impl Slots {
     /// Adds a chunk of free slots and returns the first.
     #[cold]
-    fn grow(&mut self, registry: &'static Registry, shard: usize) -> &'static Slot {
+    fn grow(&mut self, shard: &'static Mutex<Slots>) -> &'static Slot {
         let slot = |_| Slot {
-            registry,
             shard,
             state: Mutex::new(SlotState {
                 request: None,

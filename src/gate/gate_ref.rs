@@ -71,6 +71,6 @@ impl GateRef {
 
     #[inline]
     fn shard(self) -> &'static Shard {
-        thread_index::current(&self.gate.shards).1
+        thread_index::current(&self.gate.shards)
     }
 }

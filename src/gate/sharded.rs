@@ -15,17 +15,10 @@ pub(crate) struct Sharded<T> {
 struct Padded<T>(Mutex<T>);
 
 impl<T> Sharded<T> {
-    /// Locks the current thread's shard. Returns its number too.
+    /// Returns the current thread's shard.
     #[inline]
-    pub(crate) fn current(&self) -> (usize, MutexGuard<'_, T>) {
-        let (number, shard) = thread_index::current(&self.shards);
-        (number, lock(&shard.0))
-    }
-
-    /// Locks the shard of that number, as [`current`](Self::current) returned it.
-    #[inline]
-    pub(crate) fn get(&self, number: usize) -> MutexGuard<'_, T> {
-        lock(&self.shards[number].0)
+    pub(crate) fn current(&self) -> &Mutex<T> {
+        &thread_index::current(&self.shards).0
     }
 
     /// Locks one shard after the other.

@@ -52,18 +52,13 @@ pub(super) fn shards() -> usize {
     *SHARDS
 }
 
-/// Returns the number of the current thread's shard, and the shard. There must be as many as [`shards`]
-/// says.
+/// Returns the current thread's shard of `shards`. There must be as many as [`shards`] says.
 #[inline]
-pub(super) fn current<T>(shards: &[T]) -> (usize, &T) {
-    let index = INDEX.get();
-    match shards.get(index) {
-        Some(shard) => (index, shard),
+pub(super) fn current<T>(shards: &[T]) -> &T {
+    match shards.get(INDEX.get()) {
+        Some(shard) => shard,
         // `NONE`: one check for both.
-        None => {
-            let index = assign();
-            (index, &shards[index])
-        }
+        None => &shards[assign()],
     }
 }
 
@@ -93,10 +88,9 @@ mod tests {
     #[test]
     fn a_thread_keeps_its_shard() {
         let shards: Vec<_> = (0..shards()).collect();
-        let (number, shard) = current(&shards);
-        assert_eq!(number, *shard);
-        assert_eq!(number, claimed() & (shards.len() - 1));
-        assert_eq!(current(&shards).0, number);
+        let shard = *current(&shards);
+        assert_eq!(shard, claimed() & (shards.len() - 1));
+        assert_eq!(shard, *current(&shards));
     }
 
     #[test]
