@@ -10,9 +10,11 @@
 //! cargo run --example systemd                # outside systemd the notifications go nowhere
 //! pkill -TERM -f examples/systemd            # or Ctrl-C in the first terminal
 //!
-//! cargo build --example systemd              # the same with a socket that outlives the process:
+//! cargo build --example systemd              # one process with a socket that is passed to it
 //! systemd-socket-activate -l 8080 target/debug/examples/systemd
 //! ```
+//!
+//! `tests/e2e/restarts/handover.rs` hands one socket from process to process under load.
 
 #[cfg(not(unix))]
 fn main() {}

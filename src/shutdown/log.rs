@@ -57,7 +57,12 @@ pub(super) async fn progress(
             time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),
             oldest = shown(&oldest),
             "still {}",
-            if drain.phase() == Phase::Closing { "closing" } else { "draining" },
+            match drain.phase() {
+                Phase::Closing => "closing",
+                // Nothing is in flight, but the server has not ended.
+                Phase::Drained => "closing connections",
+                _ => "draining",
+            },
         );
     }
     #[cfg(not(feature = "tracing"))]

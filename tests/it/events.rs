@@ -91,8 +91,8 @@ async fn each_phase_is_logged_once_and_progress_once_a_second() {
             "draining in_flight=1",
             "still draining in_flight=1 refused=0 elapsed=2s time_left=7s",
             "drained elapsed=1s in_flight_at_start=1 refused=1",
-            "still draining in_flight=0 refused=1 elapsed=3s time_left=6s",
-            "still draining in_flight=0 refused=1 elapsed=4s time_left=5s",
+            "still closing connections in_flight=0 refused=1 elapsed=3s time_left=6s",
+            "still closing connections in_flight=0 refused=1 elapsed=4s time_left=5s",
             "shutdown finished lame_duck=1s requests=2.5s server=4.5s in_flight_at_close=1 refused=1",
         ]
     );

@@ -135,7 +135,9 @@ async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>,
         if let Some(stream) = connected(TcpStream::connect(address).await, seen) {
             // The server has nothing of it yet but the connection.
             sleep(gap).await;
-            ask(&mut handshake(stream).await, turn / 2, &load, seen, "close").await;
+            let mut client = handshake(stream).await;
+            let asked = ask(&mut client, turn / 2, &load, seen, "close");
+            seen.observe(asked).await;
         }
         sleep(PAUSE).await;
     }
@@ -162,7 +164,8 @@ async fn run_with_keep_alive(
             }
         }
         if let Some(client) = &mut open {
-            ask(client, turn, &load, seen, "keep-alive").await;
+            let asked = ask(client, turn, &load, seen, "keep-alive");
+            seen.observe(asked).await;
         }
         sleep(PAUSE).await;
         if let Some(client) = &mut open {

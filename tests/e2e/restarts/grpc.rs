@@ -58,7 +58,8 @@ async fn run_tonic(load: Arc<Load>) {
         .map(|address| Endpoint::from_shared(format!("http://{address}")).unwrap());
     let mut client = HealthClient::new(Channel::balance_list(endpoints.into_iter()));
     while load.goes_on() {
-        call(&mut client, &load, &load.seen[0]).await;
+        let seen = &load.seen[0];
+        seen.observe(call(&mut client, &load, seen)).await;
         sleep(PAUSE).await;
     }
 }

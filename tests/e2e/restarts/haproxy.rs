@@ -139,7 +139,8 @@ async fn run_grpc(address: SocketAddr, load: Arc<Load>) {
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut client = HealthClient::new(channel.connect_lazy());
     while load.goes_on() {
-        grpc::call(&mut client, &load, &load.seen[0]).await;
+        let seen = &load.seen[0];
+        seen.observe(grpc::call(&mut client, &load, seen)).await;
         sleep(PAUSE).await;
     }
 }

@@ -67,7 +67,7 @@ impl Client {
             let replica = turn % 2;
             // While there is no connection, the other replica gets the next one.
             if let Some(connection) = self.connection(replica) {
-                call(connection, replica, &load, seen).await;
+                seen.observe(call(connection, replica, &load, seen)).await;
             }
             sleep(PAUSE).await;
         }

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::process::{PATIENCE, Process};
 
@@ -98,6 +99,9 @@ fn go_server() -> Option<std::path::PathBuf> {
     Some(binary)
 }
 
+/// No answer takes longer, unless it never comes.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
+
 /// What the clients of one kind saw.
 #[derive(Debug, Default)]
 struct Seen {
@@ -126,6 +130,13 @@ impl Seen {
     fn failed(&self, error: &dyn fmt::Debug) {
         if self.failed.fetch_add(1, Ordering::Relaxed) < 3 {
             println!("  {}, for example: {error:?}", self.kind);
+        }
+    }
+
+    /// Runs a request, which counts what becomes of it. One that is never answered has failed.
+    async fn observe(&self, request: impl Future<Output = ()>) {
+        if let Err(never) = timeout(ANSWER_TIME, request).await {
+            self.failed(&never);
         }
     }
 
