@@ -86,11 +86,13 @@ fn assert_answered(listener: &TcpListener) {
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
+    let start = std::time::Instant::now();
     loop {
         match listener.accept() {
             Ok((stream, _)) => return stream,
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
+        assert!(start.elapsed() < PATIENCE, "nothing to accept");
         thread::yield_now();
     }
 }
