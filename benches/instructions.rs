@@ -22,7 +22,7 @@ use axum::{Router, routing::get};
 use gungraun::{library_benchmark, library_benchmark_group};
 use http::Request;
 use tower::{Layer, Service};
-use tower_drain::{Drain, DrainService};
+use tower_drain::{Drain, DrainService, is_event_stream};
 use tower_http::metrics::{InFlightRequests, InFlightRequestsLayer};
 
 use subjects::{Floor, Nothing, serve};
@@ -96,6 +96,13 @@ fn drain_tracking(subject: Boxed<DrainService<Nothing>>) -> Boxed<DrainService<N
     subject.serve()
 }
 
+// For a response that is not chosen.
+#[library_benchmark]
+#[bench::request(subject(Drain::new().layer().end_streams(is_event_stream).layer(Nothing)))]
+fn drain_end_streams(subject: Boxed<DrainService<Nothing>>) -> Boxed<DrainService<Nothing>> {
+    subject.serve()
+}
+
 #[library_benchmark]
 #[bench::request(subject(in_flight().layer(Nothing)))]
 fn in_flight_requests(
@@ -125,7 +132,7 @@ fn router_in_flight_requests(subject: Boxed<Router, Body>) -> Boxed<Router, Body
 library_benchmark_group!(
     name = per_request;
     benchmarks =
-        bare, floor, drain, drain_tracking, in_flight_requests,
+        bare, floor, drain, drain_tracking, drain_end_streams, in_flight_requests,
         router_bare, router_drain, router_in_flight_requests
 );
 

@@ -23,7 +23,7 @@ use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service};
-use tower_drain::Drain;
+use tower_drain::{Drain, is_event_stream};
 use tower_http::metrics::InFlightRequestsLayer;
 
 use subjects::{Floor, Guarded, Nothing, serve};
@@ -114,6 +114,8 @@ fn per_request(c: &mut Criterion) {
     subject(&mut group, "tower-drain", drain.layer().layer(Nothing));
     let tracking = drain.layer().track_requests();
     subject(&mut group, "tower-drain tracking", tracking.layer(Nothing));
+    let ending = drain.layer().end_streams(is_event_stream);
+    subject(&mut group, "tower-drain end_streams", ending.layer(Nothing));
     subject(&mut group, "InFlightRequests", in_flight.layer(Nothing));
     subject(
         &mut group,

@@ -1,5 +1,6 @@
-//! Server-sent events: a stream without an end, which would keep any graceful shutdown waiting. It ends
-//! itself when the server closes, by one line. The browser reconnects, to another server.
+//! Server-sent events: streams without an end, which would keep any graceful shutdown waiting. The layer ends
+//! them when the server closes, and browsers reconnect, to another server. `Last-Event-ID` says where a
+//! client was.
 //!
 //! ```sh
 //! cargo run --example sse
@@ -12,20 +13,23 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
 use futures_util::{Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
-use tower_drain::{Drain, Shutdown};
+use tower_drain::{Drain, Shutdown, is_event_stream};
 
-async fn events(State(drain): State<Drain>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let ticks = IntervalStream::new(interval(Duration::from_secs(1)))
-        .map(|_| Ok(Event::default().data("tick")))
-        .take_until(drain.closing()); // The line.
-    Sse::new(ticks)
+async fn events(headers: HeaderMap) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last: u64 = last.and_then(|id| id.parse().ok()).unwrap_or(0);
+    let ticks = IntervalStream::new(interval(Duration::from_secs(1))).enumerate();
+    Sse::new(ticks.map(move |(number, _)| {
+        let id = last + 1 + number as u64;
+        Ok(Event::default().id(id.to_string()).data("tick"))
+    }))
 }
 
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,8 +41,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .flush(Duration::from_secs(3));
     let app = Router::new()
         .route("/", get(events))
-        .with_state(drain.clone())
-        .layer(drain.layer());
+        .layer(drain.layer().end_streams(is_event_stream));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);

@@ -85,8 +85,9 @@
 //! lame duck instead (half a second), and stop accepting when it begins.
 //!
 //! A crate that restarts in place, such as `ecdysis`, hands the sockets to its child and starts it before the
-//! old process stops, so that new connections do not wait. Pass its shutdown future to [`Shutdown::new`], and treat
-//! the socket in the same way.
+//! old process stops, so that new connections do not wait. Start the shutdown with its own future, by
+//! [`Shutdown::new`], and leave the signals to it. Its stream of connections ends at the upgrade. The accept
+//! loop has to stay pending then: a server that returns has ended, and skips the lame duck and closing.
 //!
 //! # What is in flight
 //!
@@ -150,7 +151,7 @@ pub use crate::drain::{
 pub use crate::gate::Permit;
 pub use crate::middleware::{
     Cancelled, DefaultRefusal, DrainLayer, DrainService, Exempt, NeverExempt, Readiness,
-    ReadinessBody, ReadinessFuture, Refuse, ResponseBody, ResponseFuture,
+    ReadinessBody, ReadinessFuture, Refuse, ResponseBody, ResponseFuture, is_event_stream,
 };
 pub use crate::shutdown::{ServerOutput, Shutdown, ShutdownError, ShutdownReport, Signal};
 

@@ -1,13 +1,14 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::grpc;
 use super::refusal::CancelReply;
+use super::stream_end::StreamEnd;
 use crate::drain::{BoxError, TrackedRequest};
 use crate::gate::Permit;
 
@@ -17,13 +18,16 @@ pin_project! {
     ///
     /// Frames, trailers, the size hint and the end of the stream pass unchanged, and errors are boxed. If
     /// the request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
-    /// trailers. The body of the default refusal is empty.
+    /// trailers. One that the layer [ends](crate::DrainLayer::end_streams) ends cleanly when the server
+    /// closes. The body of the default refusal is empty.
     pub struct ResponseBody<B> {
         // Dropped before the rest, which releases the request.
         #[pin]
         inner: Option<B>,
         // Tracked without an inner body, the request has been cancelled and the next poll fails.
         in_flight: Option<InFlight>,
+        // If it is to end when the server closes.
+        end: Option<Pin<Box<StreamEnd>>>,
     }
 }
 
@@ -43,10 +47,15 @@ type PolledFrame<B> = Poll<Option<Result<Frame<<B as Body>::Data>, BoxError>>>;
 
 impl<B> ResponseBody<B> {
     #[inline]
-    pub(super) fn new(body: B, in_flight: Option<InFlight>) -> Self {
+    pub(super) fn new(
+        body: B,
+        in_flight: Option<InFlight>,
+        end: Option<Pin<Box<StreamEnd>>>,
+    ) -> Self {
         Self {
             inner: Some(body),
             in_flight,
+            end,
         }
     }
 
@@ -55,6 +64,7 @@ impl<B> ResponseBody<B> {
         Self {
             inner,
             in_flight: None,
+            end: None,
         }
     }
 
@@ -94,12 +104,62 @@ where
         this.inner.set(None);
         if CancelReply::from_tag(tag).has_trailers() {
             *tracked = None;
-            return Poll::Ready(Some(Ok(Frame::trailers(grpc::cancelled_trailers()))));
+            let trailers = grpc::unavailable_trailers(grpc::CANCELLED);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         // Pending once, because hyper flushes the head of the response while the body is pending. If the
         // body failed before that, hyper would drop the connection and the client would get no byte.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    #[inline]
+    fn poll_inner(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        if self.tracked().is_some() {
+            return self.poll_tracked(cx);
+        }
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => {
+                let polled = inner.poll_frame(cx);
+                polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Polls a body that ends when the server closes: after the frame that passes then, or at once if there
+    /// is none.
+    #[inline(never)]
+    fn poll_ending(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        if self.size_hint().exact().is_some() {
+            // Of a known length, so it has an end.
+            self.as_mut().project().end.take();
+        }
+        if !self.end.as_ref().is_some_and(|end| end.is_over()) {
+            let polled = self.as_mut().poll_inner(cx);
+            let this = self.as_mut().project();
+            match (&polled, this.end) {
+                // Cancelled: it fails on the next poll.
+                (Poll::Pending, _) if this.inner.is_none() => return polled,
+                (Poll::Pending, Some(end)) => ready!(end.as_mut().poll_closing(cx)),
+                (Poll::Ready(Some(Ok(frame))), Some(end)) if frame.is_data() => {
+                    end.as_mut().frame_passed();
+                    return polled;
+                }
+                // The body's own end.
+                (_, end) => {
+                    *end = None;
+                    return polled;
+                }
+            }
+        }
+        let mut this = self.project();
+        this.inner.set(None);
+        if let Some(in_flight) = this.in_flight {
+            in_flight.tracked = None;
+        }
+        let trailers = this.end.take().and_then(|end| end.trailers());
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 }
 
@@ -113,16 +173,10 @@ where
 
     #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
-        if self.tracked().is_some() {
-            return self.poll_tracked(cx);
+        if self.end.is_some() {
+            return self.poll_ending(cx);
         }
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => {
-                let polled = inner.poll_frame(cx);
-                polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
-            None => Poll::Ready(None),
-        }
+        self.poll_inner(cx)
     }
 
     #[inline]

@@ -9,7 +9,8 @@ use pin_project_lite::pin_project;
 use super::body::{InFlight, ResponseBody};
 use super::headers::ConnectionRule;
 use super::refusal::CancelReply;
-use crate::gate::GateRef;
+use super::stream_end::{ChooseStreams, StreamEnd};
+use crate::gate::GateView;
 
 pin_project! {
     /// Response future of [`DrainService`](crate::DrainService): the inner service's, or the refusal.
@@ -24,8 +25,9 @@ pin_project! {
         inner: Option<F>,
         // `None` for an exempt request.
         in_flight: Option<InFlight>,
-        gate: GateRef,
+        gate: GateView,
         rule: ConnectionRule,
+        end_streams: Option<ChooseStreams>,
         // Boxed, and beside the inner future rather than in an enum with it: few requests need it, and each
         // future is moved.
         refusal: Option<Box<Response<Option<B>>>>,
@@ -37,24 +39,27 @@ impl<F, B> ResponseFuture<F, B> {
     pub(super) fn called(
         inner: F,
         in_flight: Option<InFlight>,
-        gate: GateRef,
+        gate: GateView,
         rule: ConnectionRule,
+        end_streams: Option<ChooseStreams>,
     ) -> Self {
         Self {
             inner: Some(inner),
             in_flight,
             gate,
             rule,
+            end_streams,
             refusal: None,
         }
     }
 
-    pub(super) fn refused(refusal: Response<Option<B>>, gate: GateRef) -> Self {
+    pub(super) fn refused(refusal: Response<Option<B>>, gate: GateView) -> Self {
         Self {
             inner: None,
             in_flight: None,
             gate,
             rule: ConnectionRule::NoHeader,
+            end_streams: None,
             refusal: Some(Box::new(refusal)),
         }
     }
@@ -101,13 +106,17 @@ where
         if polled.is_ready() && is_leaving(this.in_flight, *this.gate) {
             this.rule.close(&mut polled);
         }
+        let end = match *this.end_streams {
+            Some(choose) => StreamEnd::of(&mut polled, choose, *this.rule, *this.gate),
+            None => None,
+        };
         let result = ready!(polled);
         // Before the permit moves on: the caller may keep this future longer than the body.
         this.inner.set(None);
         let in_flight = this.in_flight.take();
         match result {
             Ok(response) => {
-                let wrap = |body| ResponseBody::new(body, in_flight);
+                let wrap = |body| ResponseBody::new(body, in_flight, end);
                 Poll::Ready(Ok(response.map(wrap)))
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -117,7 +126,7 @@ where
 
 /// Whether the server is leaving. A permit is quicker to ask, but exempt requests have none.
 #[inline]
-fn is_leaving(in_flight: &Option<InFlight>, gate: GateRef) -> bool {
+fn is_leaving(in_flight: &Option<InFlight>, gate: GateView) -> bool {
     match in_flight {
         Some(in_flight) => in_flight.permit.is_leaving(),
         None => gate.is_leaving(),

@@ -10,6 +10,8 @@ const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 /// The message for a new call.
 pub(super) const DRAINING: &str = "server is draining";
+/// The message for a stream that ends.
+pub(super) const CLOSING: &str = "server is closing";
 /// The message for a call that was in flight.
 pub(super) const CANCELLED: &str = "cancelled: server is shutting down";
 
@@ -102,11 +104,16 @@ pub(super) fn insert_unavailable(headers: &mut HeaderMap, message: &'static str)
     headers.insert(MESSAGE, HeaderValue::from_static(message));
 }
 
-/// Returns the trailers of a call that is cancelled while its response is being sent.
-pub(super) fn cancelled_trailers() -> HeaderMap {
+/// Returns the trailers of a response that ends before its time.
+pub(super) fn unavailable_trailers(message: &'static str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    insert_unavailable(&mut trailers, CANCELLED);
+    insert_unavailable(&mut trailers, message);
     trailers
+}
+
+/// Whether a response with these headers ends with trailers that carry the status.
+pub(super) fn has_trailers(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|value| Kind::of_content_type(value).has_trailers())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, response};
 use tower_layer::Layer;
 
 use super::exempt::NeverExempt;
@@ -194,6 +194,38 @@ impl<R, E> DrainLayer<R, E> {
     /// ```
     pub fn track_requests(mut self) -> Self {
         self.settings.track_requests = true;
+        self
+    }
+
+    /// Ends the responses that `choose` returns true for when the server closes
+    /// ([`Phase::Closing`](crate::Phase::Closing)): streams that have no end of their own, such as server-sent
+    /// events, would keep a shutdown waiting until its deadline.
+    ///
+    /// `choose` is called once for each response, with its head. [`is_event_stream`](crate::is_event_stream)
+    /// chooses server-sent events: an `EventSource` then reconnects, to another server. For other streams let
+    /// the handler put a marker into the response's extensions, and choose by that.
+    ///
+    /// A chosen body ends after the frame in hand, as if the handler had ended it. A gRPC response on HTTP/2
+    /// ends with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known length are never
+    /// ended. A compression layer belongs outside of this layer, so that it can write its own end. Bodies that
+    /// are not chosen cost nothing; a chosen one allocates once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, response::Sse, routing::get};
+    /// use tower_drain::is_event_stream;
+    ///
+    /// # use axum::response::sse::Event;
+    /// # type Events = tokio_stream::Pending<Result<Event, std::convert::Infallible>>;
+    /// # let drain = tower_drain::Drain::new();
+    /// # let events = || async { Sse::new(tokio_stream::pending()) as Sse<Events> };
+    /// let app: Router = Router::new()
+    ///     .route("/events", get(events))
+    ///     .layer(drain.layer().end_streams(is_event_stream));
+    /// ```
+    pub fn end_streams(mut self, choose: fn(&response::Parts) -> bool) -> Self {
+        self.settings.end_streams = Some(choose);
         self
     }
 }

@@ -9,6 +9,7 @@ mod layer;
 mod readiness;
 mod refusal;
 mod service;
+mod stream_end;
 
 pub use self::body::{Cancelled, ResponseBody};
 pub use self::exempt::{Exempt, NeverExempt};
@@ -17,3 +18,4 @@ pub use self::layer::DrainLayer;
 pub use self::readiness::{Readiness, ReadinessBody, ReadinessFuture};
 pub use self::refusal::{DefaultRefusal, Refuse};
 pub use self::service::DrainService;
+pub use self::stream_end::is_event_stream;

@@ -13,6 +13,7 @@ use super::exempt::{Exempt, NeverExempt};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
 use super::refusal::{CancelReply, DefaultRefusal, Refuse};
+use super::stream_end::ChooseStreams;
 use crate::drain::{Drain, Registry, TrackedRequest};
 use crate::gate::{Admission, Changed, GateRef};
 
@@ -41,6 +42,7 @@ pub(super) struct Settings {
     pub(super) retry_after: u64,
     pub(super) share_permit: bool,
     pub(super) track_requests: bool,
+    pub(super) end_streams: Option<ChooseStreams>,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             retry_after: 1,
             share_permit: false,
             track_requests: false,
+            end_streams: None,
         }
     }
 }
@@ -134,7 +137,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
         if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
-            return ResponseFuture::called(self.inner.call(request), None, self.gate, rule);
+            return self.called(request, None, rule);
         }
         let permit = match self.gate.enter() {
             Admission::Admitted(permit) => permit,
@@ -150,11 +153,31 @@ where
         if self.settings.share_permit {
             request.extensions_mut().insert(in_flight.permit.clone());
         }
-        ResponseFuture::called(self.inner.call(request), Some(in_flight), self.gate, rule)
+        self.called(request, Some(in_flight), rule)
     }
 }
 
 impl<S, R, E> DrainService<S, R, E> {
+    #[inline(always)]
+    fn called<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        in_flight: Option<InFlight>,
+        rule: ConnectionRule,
+    ) -> ResponseFuture<S::Future, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    {
+        let inner = self.inner.call(request);
+        ResponseFuture::called(
+            inner,
+            in_flight,
+            self.gate.view(),
+            rule,
+            self.settings.end_streams,
+        )
+    }
+
     /// Ready once the gate is closed, which is final. While pending, closing the gate wakes the task.
     #[cold]
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -191,7 +214,7 @@ impl<S, R, E> DrainService<S, R, E> {
         rule.set_refusal_headers(response.headers_mut(), self.settings.retry_after);
         self.gate.count_refusal();
         log_refusal(&request);
-        ResponseFuture::refused(response, self.gate)
+        ResponseFuture::refused(response, self.gate.view())
     }
 }
 

@@ -238,6 +238,9 @@ impl<O, F> Shutdown<O, F> {
     /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
     /// get no answer.
     ///
+    /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the shutdown:
+    /// what is still open after the server has closed its own keeps the port open, and nothing accepts.
+    ///
     /// Do not pass a socket that another process goes on using, because the filter is a property of the
     /// socket: its new connections would hang until the shutdown is over. Sockets that systemd has passed are
     /// recognized by `LISTEN_FDS`, and get no filter.

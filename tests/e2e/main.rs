@@ -4,9 +4,9 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 
+mod browser;
 mod examples;
 mod gin_equivalent;
 mod process;
 mod restarts;
 mod sequence;
-mod status_page;

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::HeaderValue;
+use axum::http::response::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::map_response;
-use axum::response::Response;
 use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use listenfd::ListenFd;
@@ -27,7 +28,7 @@ use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
 use tower_drain::signal::{ForceSignal, ShutdownSignal};
-use tower_drain::{Drain, Reached, ServerOutput, Shutdown, signal};
+use tower_drain::{Drain, Reached, ServerOutput, Shutdown, is_event_stream, signal};
 use tracing::info;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -67,10 +68,10 @@ async fn serve() -> Result<(), AnyError> {
     info!("listening on {address}");
     match kind.as_str() {
         "drain" => {
-            let layer = match env::var("TRACK") {
-                Ok(_) => drain.layer().track_requests(),
-                Err(_) => drain.layer(),
-            };
+            let mut layer = drain.layer().end_streams(is_endless);
+            if env::var("TRACK").is_ok() {
+                layer = layer.track_requests();
+            }
             let app = routes(&drain)
                 .layer(name)
                 .layer(layer)
@@ -144,6 +145,34 @@ fn grpc_routes() -> Router {
     tonic::service::Routes::new(health).into_axum_router()
 }
 
+/// Chooses the streams of `/events`, not those of `/sse`.
+fn is_endless(head: &Parts) -> bool {
+    is_event_stream(head) && head.headers.contains_key("x-endless")
+}
+
+/// A stream that goes on from the last event that the client has seen.
+async fn events(headers: HeaderMap) -> impl IntoResponse {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last: usize = last.and_then(|id| id.parse().ok()).unwrap_or(0);
+    let ticks = IntervalStream::new(interval(Duration::from_millis(50)));
+    let mut id = last;
+    let events = ticks.map(move |_| {
+        id += 1;
+        let event = Event::default().id(id.to_string()).data("tick");
+        Ok::<_, Infallible>(event.retry(Duration::from_millis(50)))
+    });
+    ([("x-endless", "")], Sse::new(events))
+}
+
+/// Follows `/events`, and reports all that it has seen.
+const PAGE: &str = r#"<script>
+  const seen = [];
+  new EventSource("/events").onmessage = (event) => {
+    seen.push(event.lastEventId);
+    fetch("/seen", { method: "POST", body: seen.join(" ") }).catch(() => {});
+  };
+</script>"#;
+
 /// What makes a shutdown difficult. Each handler logs that it runs.
 fn routes(drain: &Drain) -> Router {
     let closing = drain.clone();
@@ -207,6 +236,9 @@ fn routes(drain: &Drain) -> Router {
                 vec![b'.'; 64 << 20]
             }),
         )
+        .route("/page", get(async || Html(PAGE)))
+        .route("/events", get(events))
+        .route("/seen", post(async |seen: String| info!("seen {seen}")))
         .route(
             "/sse",
             get(async || {

@@ -5,6 +5,7 @@
 mod autotraits;
 mod backpressure;
 mod body;
+mod end_streams;
 mod events;
 mod lifecycle;
 mod misuse;

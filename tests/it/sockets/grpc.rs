@@ -9,6 +9,7 @@ use super::*;
 
 async fn start(
     drain: &Drain,
+    layer: DrainLayer,
 ) -> (
     HealthClient<Channel>,
     JoinHandle<Result<(), tonic::transport::Error>>,
@@ -18,7 +19,7 @@ async fn start(
     let address = listener.local_addr().unwrap();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let server = Server::builder()
-        .layer(drain.layer())
+        .layer(layer)
         .add_service(health)
         .serve_with_incoming_shutdown(incoming, drain.reached(Phase::Drained));
     let serving = tokio::spawn(server);
@@ -29,7 +30,7 @@ async fn start(
 #[tokio::test]
 async fn a_new_call_is_unavailable_while_a_stream_goes_on() {
     let drain = Drain::new();
-    let (mut client, serving) = start(&drain).await;
+    let (mut client, serving) = start(&drain, drain.layer()).await;
     let ask = HealthCheckRequest::default;
     let mut watch = client.watch(ask()).await.unwrap().into_inner();
     assert!(watch.message().await.unwrap().is_some());
@@ -47,17 +48,7 @@ async fn a_new_call_is_unavailable_while_a_stream_goes_on() {
 #[tokio::test]
 async fn a_cancelled_stream_ends_with_status_14() {
     let drain = Drain::new();
-    let (_, health) = tonic_health::server::health_reporter();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server = Server::builder()
-        .layer(drain.layer().track_requests())
-        .add_service(health)
-        .serve_with_incoming(incoming);
-    tokio::spawn(server);
-    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
-    let mut client = HealthClient::new(channel.connect().await.unwrap());
+    let (mut client, _serving) = start(&drain, drain.layer().track_requests()).await;
     let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
     let mut watch = watch.into_inner();
     assert!(watch.message().await.unwrap().is_some());
@@ -66,6 +57,23 @@ async fn a_cancelled_stream_ends_with_status_14() {
     let status = watch.message().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable);
     assert_eq!(status.message(), "cancelled: server is shutting down");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_to_end_ends_with_status_14() {
+    let drain = Drain::new();
+    // Streams of any kind; `Watch` is the one that this client opens.
+    let layer = drain.layer().end_streams(|_| true);
+    let (mut client, serving) = start(&drain, layer).await;
+    let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = watch.into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    drain.close();
+    let status = watch.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(status.message(), "server is closing");
+    drain.drain(LONG).await.unwrap();
+    serving.await.unwrap().unwrap();
 }
 
 #[test]

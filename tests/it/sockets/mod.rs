@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tower_drain::{Drain, Phase};
+use tower_drain::{Drain, DrainLayer, Phase};
 
 use crate::support::text;
 

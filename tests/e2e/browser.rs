@@ -1,17 +1,18 @@
-//! The page of the example, in a browser.
+//! Pages in a browser: the status page, and one that follows a stream of events.
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::process::{PATIENCE, Process, answer};
 
-/// The page after two seconds, by the clock of the browser.
-fn dom(url: &str) -> String {
-    let profile = tempfile::tempdir().unwrap();
-    let output = Command::new("chromium")
+/// A browser without a window.
+fn chromium(profile: &Path) -> Command {
+    let mut chromium = Command::new("chromium");
+    chromium
         .args([
             "--headless",
             "--no-sandbox",
@@ -22,14 +23,19 @@ fn dom(url: &str) -> String {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            "--virtual-time-budget=2000",
-            "--dump-dom",
         ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(url)
-        .output()
-        .expect("chromium, which has to be installed for this test");
-    String::from_utf8(output.stdout).unwrap()
+        .arg(format!("--user-data-dir={}", profile.display()));
+    chromium
+}
+
+const MISSING: &str = "chromium, which has to be installed for this test";
+
+/// The page after two seconds, by the clock of the browser.
+fn dom(url: &str) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let mut chromium = chromium(profile.path());
+    chromium.args(["--virtual-time-budget=2000", "--dump-dom", url]);
+    String::from_utf8(chromium.output().expect(MISSING).stdout).unwrap()
 }
 
 fn ask(mut stream: TcpStream, path: &str) -> TcpStream {
@@ -88,4 +94,38 @@ fn the_page_shows_what_is_left() {
     for stream in slow {
         assert!(answer(stream).starts_with("HTTP/1.1 503 "));
     }
+}
+
+#[test]
+#[ignore = "needs Chromium: .ci/run installs it and runs this"]
+fn an_event_source_goes_on_at_the_next_server() {
+    let mut server = Process::start("test_server", &[]);
+    let address = server.address.to_string();
+    let profile = tempfile::tempdir().unwrap();
+    let mut browser = chromium(profile.path())
+        .args([
+            "--remote-debugging-port=0",
+            &format!("http://{address}/page"),
+        ])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(MISSING);
+    server.logged("seen 1 2 3");
+    server.signal(Signal::SIGTERM);
+    let exited = server.exit().with(0);
+    let last = exited
+        .log
+        .iter()
+        .rfind(|line| line.contains("seen "))
+        .unwrap();
+    let before = last.split_once("seen ").unwrap().1.to_owned();
+
+    let mut next = Process::start("test_server", &[("ADDR", &address)]);
+    let after = next.logged("seen ");
+    browser.kill().unwrap();
+    browser.wait().unwrap();
+    let seen = after.split_once("seen ").unwrap().1;
+    assert!(seen.starts_with(&before), "{before}, then {seen}");
+    let ids: Vec<usize> = seen.split(' ').map(|id| id.parse().unwrap()).collect();
+    assert!(ids.iter().copied().eq(1..=ids.len()), "{seen}");
 }
