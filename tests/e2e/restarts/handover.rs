@@ -18,7 +18,7 @@ fn start(socket: &TcpListener) -> Process {
 
 #[test]
 #[ignore = "takes a minute: .ci/run runs it"]
-fn a_socket_that_is_handed_over_refuses_nobody() {
+fn a_socket_that_is_handed_over_refuses_no_client() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = socket.local_addr().unwrap();
     let mut seen = connections::kinds();

@@ -289,9 +289,9 @@ mod filter {
         client.write_all(b"asks").unwrap();
         let mut buffer = [0; 4];
         server.read_exact(&mut buffer).unwrap();
-        server.write_all(b"told").unwrap();
+        server.write_all(b"said").unwrap();
         client.read_exact(&mut buffer).unwrap();
-        assert_eq!(&buffer, b"told");
+        assert_eq!(&buffer, b"said");
     }
 
     /// The kernel of a client that got no answer tries again.
