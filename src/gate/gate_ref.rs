@@ -2,7 +2,7 @@
 
 use tokio::sync::futures::Notified;
 
-use super::owner::{Core, Gate, Shard};
+use super::owner::{Gate, Shard};
 use super::permit::Permit;
 use super::raw::{Entered, Generation};
 use super::thread_index;
@@ -12,29 +12,6 @@ use super::thread_index;
 pub(crate) struct GateRef {
     pub(super) gate: &'static Gate,
     pub(super) generation: Generation,
-}
-
-/// The state of a gate, for what is in flight: a request that holds a permit keeps the gate from being reused.
-/// For one that is exempt, the gate may be another drain's by then.
-#[derive(Clone, Copy)]
-pub(crate) struct GateView(pub(super) &'static Core);
-
-impl GateView {
-    /// Whether the gate is a lame duck, closing or closed.
-    pub(crate) fn is_leaving(self) -> bool {
-        self.0.word.state().is_lame_duck() || self.is_closing()
-    }
-
-    /// Whether the gate is closing or closed.
-    pub(crate) fn is_closing(self) -> bool {
-        let state = self.0.word.state();
-        state.is_closing() || state.is_closed()
-    }
-
-    /// Returns a future of the gate's next change; see [`GateRef::changed`].
-    pub(crate) fn changed(self) -> Changed {
-        self.0.changed.notified()
-    }
 }
 
 /// A future of the gate's next change.
@@ -73,9 +50,14 @@ impl GateRef {
         self.shard().refuse(self.generation);
     }
 
-    /// Returns what a request in flight may ask the gate.
-    pub(crate) fn view(self) -> GateView {
-        GateView(self.gate.core)
+    /// Whether the gate is a lame duck, closing or closed.
+    pub(crate) fn is_leaving(self) -> bool {
+        self.gate.core.word.state().is_lame_duck() || self.is_closing()
+    }
+
+    /// Whether the gate is closing or closed.
+    pub(crate) fn is_closing(self) -> bool {
+        self.gate.core.word.state().is_closing() || self.is_closed()
     }
 
     /// Whether nothing is admitted any more. A foreign generation means that this use of the gate has
@@ -88,7 +70,7 @@ impl GateRef {
     /// Returns a future of the gate's next change. It sees each change from its creation on, not from
     /// its first poll on.
     pub(crate) fn changed(self) -> Changed {
-        self.view().changed()
+        self.gate.core.changed.notified()
     }
 
     #[inline]

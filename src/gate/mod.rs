@@ -42,7 +42,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub(crate) use self::gate_ref::{Admission, Changed, GateRef, GateView};
+pub(crate) use self::gate_ref::{Admission, Changed, GateRef};
 pub(crate) use self::owner::GateOwner;
 pub use self::permit::Permit;
 pub(crate) use self::sharded::Sharded;

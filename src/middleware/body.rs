@@ -135,22 +135,24 @@ where
             // Of a known length, so it has an end.
             self.as_mut().project().end.take();
         }
-        if !self.end.as_ref().is_some_and(|end| end.is_over()) {
-            let polled = self.as_mut().poll_inner(cx);
-            let this = self.as_mut().project();
-            match (&polled, this.end) {
-                // Cancelled: it fails on the next poll.
-                (Poll::Pending, _) if this.inner.is_none() => return polled,
-                (Poll::Pending, Some(end)) => ready!(end.as_mut().poll_closing(cx)),
-                (Poll::Ready(Some(Ok(frame))), Some(end)) if frame.is_data() => {
-                    end.as_mut().frame_passed();
-                    return polled;
-                }
-                // The body's own end.
-                (_, end) => {
-                    *end = None;
-                    return polled;
-                }
+        let is_over = self.end.as_ref().is_some_and(|end| end.is_over());
+        let polled = self.as_mut().poll_inner(cx);
+        let this = self.as_mut().project();
+        match (&polled, this.end) {
+            // Over, unless its own end is there.
+            (Poll::Pending, _) if is_over => {}
+            (Poll::Ready(Some(Ok(frame))), _) if is_over && frame.is_data() => {}
+            // Cancelled: it fails on the next poll.
+            (Poll::Pending, _) if this.inner.is_none() => return polled,
+            (Poll::Pending, Some(end)) => ready!(end.as_mut().poll_closing(cx)),
+            (Poll::Ready(Some(Ok(frame))), Some(end)) if frame.is_data() => {
+                end.as_mut().frame_passed();
+                return polled;
+            }
+            // The body's own end.
+            (_, end) => {
+                *end = None;
+                return polled;
             }
         }
         let mut this = self.project();

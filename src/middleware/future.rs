@@ -10,7 +10,7 @@ use super::body::{InFlight, ResponseBody};
 use super::headers::ConnectionRule;
 use super::refusal::CancelReply;
 use super::stream_end::{ChooseStreams, StreamEnd};
-use crate::gate::GateView;
+use crate::gate::GateRef;
 
 pin_project! {
     /// Response future of [`DrainService`](crate::DrainService): the inner service's, or the refusal.
@@ -25,7 +25,7 @@ pin_project! {
         inner: Option<F>,
         // `None` for an exempt request.
         in_flight: Option<InFlight>,
-        gate: GateView,
+        gate: GateRef,
         rule: ConnectionRule,
         end_streams: Option<ChooseStreams>,
         // Boxed, and beside the inner future rather than in an enum with it: few requests need it, and each
@@ -39,7 +39,7 @@ impl<F, B> ResponseFuture<F, B> {
     pub(super) fn called(
         inner: F,
         in_flight: Option<InFlight>,
-        gate: GateView,
+        gate: GateRef,
         rule: ConnectionRule,
         end_streams: Option<ChooseStreams>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl<F, B> ResponseFuture<F, B> {
         }
     }
 
-    pub(super) fn refused(refusal: Response<Option<B>>, gate: GateView) -> Self {
+    pub(super) fn refused(refusal: Response<Option<B>>, gate: GateRef) -> Self {
         Self {
             inner: None,
             in_flight: None,
@@ -126,7 +126,7 @@ where
 
 /// Whether the server is leaving. A permit is quicker to ask, but exempt requests have none.
 #[inline]
-fn is_leaving(in_flight: &Option<InFlight>, gate: GateView) -> bool {
+fn is_leaving(in_flight: &Option<InFlight>, gate: GateRef) -> bool {
     match in_flight {
         Some(in_flight) => in_flight.permit.is_leaving(),
         None => gate.is_leaving(),

@@ -169,13 +169,7 @@ impl<S, R, E> DrainService<S, R, E> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
         let inner = self.inner.call(request);
-        ResponseFuture::called(
-            inner,
-            in_flight,
-            self.gate.view(),
-            rule,
-            self.settings.end_streams,
-        )
+        ResponseFuture::called(inner, in_flight, self.gate, rule, self.settings.end_streams)
     }
 
     /// Ready once the gate is closed, which is final. While pending, closing the gate wakes the task.
@@ -214,7 +208,7 @@ impl<S, R, E> DrainService<S, R, E> {
         rule.set_refusal_headers(response.headers_mut(), self.settings.retry_after);
         self.gate.count_refusal();
         log_refusal(&request);
-        ResponseFuture::refused(response, self.gate.view())
+        ResponseFuture::refused(response, self.gate)
     }
 }
 

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::grpc;
 use super::headers::ConnectionRule;
-use crate::gate::{Changed, GateView};
+use crate::gate::{Changed, GateRef};
 
 /// Chooses responses by their heads.
 pub(super) type ChooseStreams = fn(&response::Parts) -> bool;
@@ -48,7 +48,7 @@ pin_project! {
         // Created before the gate is read, so that it sees each change after the read.
         #[pin]
         changed: Changed,
-        gate: GateView,
+        gate: GateRef,
         has_trailers: bool,
         // A frame has passed since the server began to close. It was the last.
         is_over: bool,
@@ -63,7 +63,7 @@ impl StreamEnd {
         polled: &mut Poll<Result<Response<B>, E>>,
         choose: ChooseStreams,
         rule: ConnectionRule,
-        gate: GateView,
+        gate: GateRef,
     ) -> Option<Pin<Box<Self>>> {
         let (head, body) = match mem::replace(polled, Poll::Pending) {
             Poll::Ready(Ok(response)) => response.into_parts(),

@@ -233,7 +233,7 @@ impl<O, F> Shutdown<O, F> {
     /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
     ///
     /// Works for TCP and for Unix sockets: for any [`AsFd`]. On systems other than Linux, for Unix sockets and
-    /// in sandboxes that forbid the filter, new connections are accepted until the end of `settle`, and the
+    /// in sandboxes that forbid the filter, new connections are accepted until the server closes, and the
     /// last of them may be reset; a debug event says so. The duplicate is closed once the server has closed its own
     /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
     /// get no answer.
@@ -242,8 +242,9 @@ impl<O, F> Shutdown<O, F> {
     /// what is still open after the server has closed its own keeps the port open, and nothing accepts.
     ///
     /// Do not pass a socket that another process goes on using, because the filter is a property of the
-    /// socket: its new connections would hang until the shutdown is over. Sockets that systemd has passed are
-    /// recognized by `LISTEN_FDS`, and get no filter.
+    /// socket: its new connections would hang until the filter is removed at the end of the shutdown, or for good
+    /// if this process is killed first. Sockets that systemd has passed are recognized by `LISTEN_FDS` and
+    /// `LISTEN_PID`, and get no filter; so create the `Shutdown` before anything else takes them.
     ///
     /// This method is not available on Windows.
     ///
@@ -310,8 +311,8 @@ impl<O, F> Shutdown<O, F> {
     /// Peers that are asleep (half a request head, half a TLS handshake, an HTTP/2 client that answers no
     /// ping) keep a server from ending. With this they do not fail the shutdown: what is still open after
     /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning. [`run`](Self::run)
-    /// returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`. It does not
-    /// shorten [`closing`](Self::closing).
+    /// returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`; so it does for a
+    /// server that was not given `closing`. It does not shorten [`closing`](Self::closing).
     ///
     /// Without it the whole timeout is waited, and the outcome is
     /// [`TimedOut`](crate::ShutdownError::TimedOut) with nothing in flight. The reason is that the last chunk

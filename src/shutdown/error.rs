@@ -14,7 +14,8 @@ use crate::drain::{BoxError, Unfinished};
 pub enum ShutdownError {
     /// The server failed. `run` then waited for what was in flight, at most for the timeout.
     Server(BoxError),
-    /// The timeout has passed with requests in flight, or with a server that had not ended.
+    /// The timeout has passed with requests in flight, or, without [`flush`](crate::Shutdown::flush), with a
+    /// server that had not ended.
     TimedOut(Unfinished),
     /// The shutdown was forced to stop.
     Forced(Unfinished),

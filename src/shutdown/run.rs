@@ -35,7 +35,7 @@ impl<O, F> Shutdown<O, F> {
     /// the server: `axum::serve(..).with_graceful_shutdown(closing)`, tonic's
     /// `serve_with_shutdown(address, closing)`, or an accept loop of your own. Its output is `Result<(), E>`
     /// or `()`. A server that ignores `closing` never ends, and is reported as
-    /// [`TimedOut`](ShutdownError::TimedOut) with nothing in flight.
+    /// [`TimedOut`](ShutdownError::TimedOut) with nothing in flight, unless [`flush`](Self::flush) is set.
     ///
     /// A server that ends by itself starts the shutdown. What is still in flight (work that holds a
     /// [`Permit`](crate::Permit), or connections that the server has given away) is waited for, with the
@@ -49,8 +49,8 @@ impl<O, F> Shutdown<O, F> {
     /// - [`ShutdownError::Server`] if the server failed. `run` then waits for what is in flight, at most for the
     ///   timeout. This takes precedence over the other two; [`Drain::requests`](crate::Drain::requests) still
     ///   tells what was left.
-    /// - [`ShutdownError::TimedOut`] if requests were in flight, or the server had not ended, at the
-    ///   deadline.
+    /// - [`ShutdownError::TimedOut`] if requests were in flight at the deadline, or if the server had not ended
+    ///   and [`flush`](Self::flush) was not set.
     /// - [`ShutdownError::Forced`] if the [`force_on`](Self::force_on) future resolved, or a later SIGINT
     ///   arrived, before the shutdown finished.
     ///
@@ -236,6 +236,8 @@ impl<O, F> Shutdown<O, F> {
                     }
                 };
                 let condition = first(reached(Instant::now().checked_add(grace)), answered);
+                let held = pin!(port.hold(&ended));
+                let condition = beside(held, condition);
                 match expired {
                     Expired::TimedOut => {
                         // Forcing it now cuts the grace short.

@@ -96,6 +96,11 @@ impl Socket {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Whether the kernel accepts no new connections.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.filtered
+    }
+
     /// Whether a connection waits to be accepted.
     pub(super) fn has_waiting(&self) -> bool {
         let mut sockets = [PollFd::new(&self.descriptor, PollFlags::IN)];

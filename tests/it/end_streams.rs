@@ -249,8 +249,10 @@ async fn its_own_end_and_trailers_pass() {
     let mut body = through(&layer, call, "application/grpc", &stream).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
+    stream.send("the last message");
     stream.send_frame(Frame::trailers(trailers.clone()));
     drain.close();
+    assert_data(&mut body, "the last message");
     let frame = assert_ready!(next(&mut body)).unwrap().unwrap();
     assert_eq!(frame.into_trailers().unwrap(), trailers);
 }

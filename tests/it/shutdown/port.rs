@@ -230,6 +230,21 @@ async fn a_unix_socket_settles_without_a_filter() {
     assert_eq!(drain.phase(), Phase::Closing);
 }
 
+/// Without a filter, a duplicate would make the kernel accept for a server that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_port_without_a_filter_closes_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let drain = Drain::new();
+    let mut run = terminate(&drain, &listener, endless());
+    drop(listener);
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+    UnixStream::connect(&path).unwrap_err();
+}
+
 #[test]
 fn what_does_not_listen_is_an_error() {
     let listener = local();
@@ -333,6 +348,21 @@ mod filter {
             assert_pending!(run.poll());
         }
         assert_eq!(drain.phase(), Phase::Draining);
+        assert_silent(listener.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_while_cancelled_requests_are_answered() {
+        let drain = Drain::new();
+        let listener = local();
+        let _stuck = stuck(&drain);
+        let shutdown = Shutdown::new(&drain, ready(Signal::Terminate)).timeout(SECOND);
+        let mut run = task::spawn(shutdown.listener(&listener).unwrap().run(|_| endless()));
+        assert_pending!(run.poll());
+        for _ in 0..17 {
+            advance(SECOND / 10).await;
+            assert_pending!(run.poll());
+        }
         assert_silent(listener.local_addr().unwrap());
     }
 
