@@ -205,8 +205,9 @@ impl<R, E> DrainLayer<R, E> {
     /// chooses server-sent events: an `EventSource` then reconnects, to another server. For other streams let
     /// the handler put a marker into the response's extensions, and choose by that.
     ///
-    /// A chosen body ends after the frame in hand, as if the handler had ended it. A gRPC response on HTTP/2
-    /// ends with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known length are never
+    /// A chosen body ends after the frame in hand, as if the handler had ended it. A frame that the stream has
+    /// ready after that one may be dropped. A gRPC response on HTTP/2 ends with its own trailers if they are
+    /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known length are never
     /// ended. A compression layer belongs outside of this layer, so that it can write its own end. Bodies that
     /// are not chosen cost nothing; a chosen one allocates once.
     ///
