@@ -2,7 +2,7 @@
 
 use std::future::{pending, ready};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use http::Request;
@@ -22,6 +22,13 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn keep() -> (Self, DefaultGuard) {
+        // One for the process, which is always there: callsites remember what the subscribers of all threads
+        // want, and those of other tests come and go.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| {
+            let sink = tracing_subscriber::fmt().with_max_level(Level::DEBUG);
+            tracing::subscriber::set_global_default(sink.with_writer(io::sink).finish()).unwrap();
+        });
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
