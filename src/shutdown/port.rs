@@ -70,7 +70,7 @@ impl Port {
     ///
     /// tonic closes it last of all: without a filter, what connects until then is reset.
     pub(super) async fn hold(&mut self, ended: &ServerEnd) -> Infallible {
-        // Without a filter a duplicate only prolongs the time in which the kernel accepts for nobody.
+        // Without a filter a duplicate only prolongs the time in which the kernel accepts and no one serves.
         self.sockets.retain(Socket::is_filtered);
         let closed = async {
             while !self.sockets.is_empty() {
