@@ -130,6 +130,8 @@
 //! - `signal`: `Shutdown::on_signal` and `signal::shutdown`, for SIGINT, SIGTERM and Ctrl-C.
 //! - `listener`: `Shutdown::listener` and `Shutdown::settle`, which close the port without resetting a
 //!   connection. Unix only.
+//! - `hyper-util`: `Drain::watch`, which asks the connections of an accept loop to leave and closes them at the
+//!   deadline, `Drain::connections` and `Drain::close_connections`.
 //! - `tracing`: events with the target `tower_drain`. At info each change of phase, the start and the end of a
 //!   [`Shutdown`], and its progress once a second while it closes and drains; at warn a timeout, a forced
 //!   stop, or connections that were abandoned; at error a server that failed; at debug each refusal. Requests that are served cause no events.
@@ -139,11 +141,15 @@
 //! All platforms of tokio that have 64-bit atomics. Signals are those of Unix, and Ctrl-C on Windows. There
 //! is no unsafe code.
 
+#[cfg(feature = "hyper-util")]
+mod connection;
 mod drain;
 mod gate;
 mod middleware;
 mod shutdown;
 
+#[cfg(feature = "hyper-util")]
+pub use crate::connection::{ConnectionClosed, WatchedConnection};
 pub use crate::drain::{
     BoxError, Drain, DrainReport, DrainStatus, DrainWait, InFlightRequest, Phase, Reached,
     RequestStage, TryAcquireError, Unfinished,

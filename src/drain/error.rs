@@ -29,6 +29,7 @@ pub struct TryAcquireError;
 pub struct Unfinished {
     in_flight: usize,
     elapsed: Duration,
+    connections: usize,
     requests: Vec<InFlightRequest>,
 }
 
@@ -50,6 +51,7 @@ impl Unfinished {
         Self {
             in_flight: drain.in_flight(),
             elapsed: since.elapsed(),
+            connections: drain.open_connections(),
             requests: drain.requests(),
         }
     }
@@ -57,6 +59,11 @@ impl Unfinished {
     /// Returns the number of permits when the wait ended.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Returns the number of watched connections that were open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections
     }
 
     /// Returns how long the wait took.
@@ -78,8 +85,11 @@ impl Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let elapsed = self.elapsed;
-        if self.in_flight == 0 {
-            return write!(f, "nothing in flight after {elapsed:.1?}");
+        match (self.in_flight, self.connections) {
+            (0, 0) => return write!(f, "nothing in flight after {elapsed:.1?}"),
+            (0, 1) => return write!(f, "1 connection still open after {elapsed:.1?}"),
+            (0, open) => return write!(f, "{open} connections still open after {elapsed:.1?}"),
+            _ => {}
         }
         write!(f, "{} still in flight after {elapsed:.1?}", self.in_flight)?;
         if self.requests.is_empty() {
@@ -100,6 +110,7 @@ impl fmt::Debug for Unfinished {
         f.debug_struct("Unfinished")
             .field("in_flight", &self.in_flight)
             .field("elapsed", &self.elapsed)
+            .field("connections", &self.connections)
             .field(
                 "oldest",
                 &format_args!("[{}]", OldestRequests(&self.requests)),

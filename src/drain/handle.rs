@@ -370,6 +370,9 @@ impl Drain {
     fn notify_if(&self, changed: bool, log: impl FnOnce(&Self)) -> bool {
         if changed {
             self.shared.gate.notify();
+            if self.phase() >= Phase::Closing {
+                self.shared.connections.wake();
+            }
             log(self);
         }
         changed

@@ -1,6 +1,7 @@
 //! The handle, the phases, the waits, and the registry of tracked requests. Knows neither HTTP
 //! messages nor the shutdown sequence.
 
+mod connections;
 mod error;
 mod handle;
 mod log;
@@ -14,6 +15,8 @@ mod status;
 mod text;
 mod wait;
 
+#[cfg(feature = "hyper-util")]
+pub(crate) use self::connections::OpenConnection;
 pub use self::error::{BoxError, TryAcquireError, Unfinished};
 pub use self::handle::Drain;
 pub use self::phase::Phase;

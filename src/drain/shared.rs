@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connections::Connections;
 use super::registry::RegistryOwner;
 use super::{Drain, InFlightRequest, Phase, Registry};
 use crate::gate::{GateOwner, GateRef, lock};
@@ -14,6 +15,7 @@ use crate::gate::{GateOwner, GateRef, lock};
 pub(super) struct Shared {
     pub(super) gate: GateOwner,
     pub(super) registry: RegistryOwner,
+    pub(super) connections: Connections,
     /// When the current lame duck began. The lock also makes those who change the phase before draining
     /// take turns.
     pub(super) lame_duck_since: Mutex<Option<Instant>>,
@@ -40,6 +42,7 @@ impl Shared {
         Self {
             gate: GateOwner::new(),
             registry: RegistryOwner::default(),
+            connections: Connections::default(),
             lame_duck_since: Mutex::new(None),
             drain_start: OnceLock::new(),
             failed_probes: watch::Sender::new(0),
@@ -105,6 +108,29 @@ impl Drain {
             // A later phase takes precedence, and in the same phase the later end.
             *deadline = (*deadline).max(Some((phase, at)));
         }
+    }
+
+    /// Sets the end of the lame duck. `None` bounds nothing.
+    pub(crate) fn announce_lame_duck_end(&self, at: Option<Instant>) {
+        self.set_deadline(Phase::LameDuck, at);
+        if let Some(at) = at {
+            self.shared.connections.announce_lame_duck_end(at);
+        }
+    }
+
+    /// Returns the number of watched connections that are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.shared.connections.len()
+    }
+
+    /// Closes the watched connections that are open, and returns how many this call closed.
+    pub(crate) fn close_open_connections(&self) -> usize {
+        self.shared.connections.close()
+    }
+
+    /// Waits until no watched connection is open.
+    pub(crate) async fn no_connection_open(&self) {
+        self.shared.connections.none_open().await;
     }
 
     pub(super) fn remaining_time(&self, phase: Phase) -> Option<Duration> {

@@ -25,6 +25,8 @@ pub struct DrainStatus {
     in_flight: usize,
     refused: u64,
     time_left: Option<Duration>,
+    #[cfg(feature = "hyper-util")]
+    connections: usize,
     oldest: Vec<InFlightRequest>,
 }
 
@@ -40,6 +42,8 @@ impl DrainStatus {
             in_flight: drain.in_flight(),
             refused: drain.refused(),
             time_left: drain.remaining_time(phase),
+            #[cfg(feature = "hyper-util")]
+            connections: drain.open_connections(),
             oldest: drain.oldest(MAX_OLDEST),
         }
     }
@@ -65,6 +69,12 @@ impl DrainStatus {
     /// is the latest deadline of the waits.
     pub fn time_left(&self) -> Option<Duration> {
         self.time_left
+    }
+
+    /// Returns the number of watched connections that are open; see [`Drain::connections`].
+    #[cfg(feature = "hyper-util")]
+    pub fn connections(&self) -> usize {
+        self.connections
     }
 
     /// Returns the oldest requests in flight, oldest first, at most 20.

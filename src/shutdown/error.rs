@@ -25,11 +25,15 @@ impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => write!(f, "server failed: {error}"),
-            Self::TimedOut(unfinished) if unfinished.in_flight() == 0 => write!(
-                f,
-                "drain timed out: {unfinished}, but the server has not ended: \
+            Self::TimedOut(unfinished)
+                if unfinished.in_flight() == 0 && unfinished.connections() == 0 =>
+            {
+                write!(
+                    f,
+                    "drain timed out: {unfinished}, but the server has not ended: \
                  connections are still open, or it was not given `closing`"
-            ),
+                )
+            }
             Self::TimedOut(unfinished) => write!(f, "drain timed out: {unfinished}"),
             Self::Forced(unfinished) => write!(f, "forced to stop: {unfinished}"),
         }

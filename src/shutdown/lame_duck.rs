@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::builder::Config;
 use super::run::{first, reached};
-use crate::drain::{Drain, Phase};
+use crate::drain::Drain;
 
 /// Waits until the lame duck has lasted for its maximum, or early, if `config` says what ends it.
 ///
@@ -15,7 +15,7 @@ use crate::drain::{Drain, Phase};
 pub(super) async fn over(drain: &Drain, config: &Config) {
     let since = drain.lame_duck_since();
     let longest = since.and_then(|since| since.checked_add(config.lame_duck));
-    drain.set_deadline(Phase::LameDuck, longest);
+    drain.announce_lame_duck_end(longest);
     let early = async {
         if config.min_failed_probes.is_none() && config.quiet_period.is_none() {
             pending().await

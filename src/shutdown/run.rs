@@ -14,12 +14,14 @@ use super::report::ShutdownReport;
 use super::server::{Server, ServerEnd, ServerOutput};
 use super::signal::Signal;
 use super::{lame_duck, log};
-use crate::drain::{Phase, Reached, Unfinished};
+use crate::drain::{Drain, Phase, Reached, Unfinished};
 
 /// How long cancelled requests have to be answered, and connections to close after that.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How long responses that ended at the deadline have to reach the network.
 const FLUSH_GRACE: Duration = Duration::from_millis(100);
+/// How long a server has to end once its watched connections are closed.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a sequence did not come to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,8 @@ impl<O, F> Shutdown<O, F> {
         } = self;
         let mut force = pin!(force);
         let ended = ServerEnd::default();
-        let mut server = pin!(Server::new(server(drain.closing()).into_future(), &ended));
+        let server = with_connections(server(drain.closing()).into_future(), &drain);
+        let mut server = pin!(Server::new(server, &ended));
         let closed_or_ended = || first(drain.closing(), ended.reached());
 
         // Serving, until the trigger fires, something else closes the drain, or the server ends.
@@ -201,7 +204,9 @@ impl<O, F> Shutdown<O, F> {
             };
             let condition = beside(aside, first(ended.reached(), reached(longest)));
             until(server.as_mut(), force.as_mut(), condition).await?;
-            if ended.get().is_some() || config.flush.is_some() {
+            report.server = ended.get().map(|at| at.saturating_duration_since(since));
+            if report.server.is_some() || config.flush.is_some() {
+                close_connections(&drain, server.as_mut(), &ended).await;
                 Ok(())
             } else {
                 Err(Expired::TimedOut)
@@ -212,7 +217,6 @@ impl<O, F> Shutdown<O, F> {
         let outcome = match completed {
             Ok(()) => {
                 report.refused = drain.refused();
-                report.server = ended.get().map(|at| at.saturating_duration_since(since));
                 Ok(report)
             }
             Err(expired) => {
@@ -238,17 +242,19 @@ impl<O, F> Shutdown<O, F> {
                 let condition = first(reached(Instant::now().checked_add(grace)), answered);
                 let held = pin!(port.hold(&ended));
                 let condition = beside(held, condition);
-                match expired {
+                let error = match expired {
                     Expired::TimedOut => {
                         // Forcing it now cuts the grace short.
                         let _ = until(server.as_mut(), force, condition).await;
-                        Err(ShutdownError::TimedOut(unfinished))
+                        ShutdownError::TimedOut(unfinished)
                     }
                     Expired::Forced => {
                         server.as_mut().serve_until(condition).await;
-                        Err(ShutdownError::Forced(unfinished))
+                        ShutdownError::Forced(unfinished)
                     }
-                }
+                };
+                close_connections(&drain, server.as_mut(), &ended).await;
+                Err(error)
             }
         };
         let outcome = server
@@ -256,6 +262,29 @@ impl<O, F> Shutdown<O, F> {
             .map_or(outcome, |error| Err(ShutdownError::Server(error)));
         log::finished(&outcome);
         outcome
+    }
+}
+
+/// Ends when the server and its watched connections have ended: an accept loop may return before them.
+async fn with_connections<S: Future>(server: S, drain: &Drain) -> S::Output {
+    let output = server.await;
+    if drain.open_connections() > 0 {
+        drain.close();
+        drain.no_connection_open().await;
+    }
+    output
+}
+
+/// Closes the watched connections that are left, which lets the server end.
+async fn close_connections<S>(drain: &Drain, server: Pin<&mut Server<'_, S>>, ended: &ServerEnd)
+where
+    S: Future<Output: ServerOutput>,
+{
+    if drain.close_open_connections() > 0 {
+        let longest = Instant::now().checked_add(CLOSE_GRACE);
+        server
+            .serve_until(first(ended.reached(), reached(longest)))
+            .await;
     }
 }
 

@@ -5,8 +5,10 @@
 mod autotraits;
 mod backpressure;
 mod body;
+mod connections;
 mod end_streams;
 mod events;
+mod http2_peer;
 mod lifecycle;
 mod misuse;
 mod model;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `src`, each with those that it may import from.
-const MODULES: [(&str, &[&str]); 4] = [
+const MODULES: [(&str, &[&str]); 5] = [
+    ("connection", &["drain"]),
     ("gate", &[]),
     ("drain", &["gate"]),
     ("middleware", &["drain", "gate"]),

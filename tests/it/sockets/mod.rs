@@ -3,8 +3,8 @@
 //! Handlers wait for the test, not for a clock. A test that hangs has found something.
 
 mod cancelled;
+mod goodbye;
 mod grpc;
-mod raw_http2;
 
 use std::convert::Infallible;
 use std::sync::Arc;

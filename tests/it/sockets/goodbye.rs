@@ -1,113 +1,10 @@
-//! HTTP/2 peers written in raw frames, which do what no client library does.
+//! How HTTP/2 peers and a `Shutdown` part.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tower_drain::{Shutdown, ShutdownError, ShutdownReport};
 
 use super::*;
-
-const HEADERS: u8 = 0x1;
-const SETTINGS: u8 = 0x4;
-const PING: u8 = 0x6;
-const GOAWAY: u8 = 0x7;
-
-const ACK: u8 = 0x1;
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-
-/// Static entries of HPACK: `:method: GET`, `:scheme: http`, `:path: /`, and `:authority` with a value.
-const GET: &[u8] = b"\x82\x86\x84\x41\x04here";
-/// Static entry of HPACK: `:status: 200`.
-const STATUS_200: u8 = 0x88;
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-struct Peer {
-    socket: TcpStream,
-    next_stream: u32,
-}
-
-impl Peer {
-    async fn connect(address: std::net::SocketAddr) -> Self {
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        socket.write_all(preface).await.unwrap();
-        let mut peer = Self {
-            socket,
-            next_stream: 1,
-        };
-        peer.write(SETTINGS, 0, 0, &[]).await;
-        peer.read(SETTINGS).await;
-        peer.write(SETTINGS, ACK, 0, &[]).await;
-        peer
-    }
-
-    async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        // Three bytes of length, then type, flags and stream.
-        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        self.socket.write_all(&frame).await.unwrap();
-    }
-
-    /// Reads up to a frame of this kind. `None` at the end of the connection.
-    async fn try_read(&mut self, kind: u8) -> Option<Frame> {
-        loop {
-            let mut head = [0; 9];
-            self.socket.read_exact(&mut head).await.ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            self.socket.read_exact(&mut payload).await.ok()?;
-            let frame = Frame {
-                kind: head[3],
-                flags: head[4],
-                stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
-                payload,
-            };
-            if frame.kind == kind {
-                return Some(frame);
-            }
-        }
-    }
-
-    async fn read(&mut self, kind: u8) -> Frame {
-        self.try_read(kind).await.expect("the connection has ended")
-    }
-
-    /// Sends a request on the next stream.
-    async fn send_request(&mut self) -> u32 {
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        let flags = END_STREAM | END_HEADERS;
-        self.write(HEADERS, flags, stream, GET).await;
-        stream
-    }
-
-    /// Returns whether the request on this stream got a 200.
-    async fn is_served(&mut self, stream: u32) -> bool {
-        loop {
-            let head = self.read(HEADERS).await;
-            if head.stream == stream {
-                return head.payload[0] == STATUS_200;
-            }
-        }
-    }
-
-    /// Reads the server's goodbye: GOAWAY for all streams, and the PING that is to be answered.
-    async fn goodbye(&mut self) -> Frame {
-        let goaway = self.read(GOAWAY).await;
-        assert_eq!(goaway.payload[..4], 0x7fff_ffff_u32.to_be_bytes());
-        let ping = self.read(PING).await;
-        assert_eq!(ping.flags & ACK, 0);
-        ping
-    }
-}
+use crate::http2_peer::{GOAWAY, HEADERS, Peer};
 
 struct Running {
     drain: Drain,
@@ -144,7 +41,7 @@ async fn run() -> Running {
 #[tokio::test]
 async fn streams_that_cross_the_goodbye_are_served() {
     let server = run().await;
-    let mut peer = Peer::connect(server.address).await;
+    let mut peer = Peer::connect(TcpStream::connect(server.address).await.unwrap()).await;
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
 
@@ -156,7 +53,7 @@ async fn streams_that_cross_the_goodbye_are_served() {
         assert!(peer.is_served(stream).await);
     }
     assert_eq!(server.drain.phase(), Phase::Closing);
-    peer.write(PING, ACK, 0, &ping.payload).await;
+    peer.answer(ping).await;
     let goaway = peer.read(GOAWAY).await;
     assert_eq!(goaway.payload[..4], 7_u32.to_be_bytes(), "the last stream");
     assert!(peer.try_read(HEADERS).await.is_none(), "it closes");
@@ -167,7 +64,7 @@ async fn streams_that_cross_the_goodbye_are_served() {
 #[tokio::test]
 async fn a_peer_that_ignores_the_goodbye_is_served_while_closing_and_refused_after_it() {
     let server = run().await;
-    let mut peer = Peer::connect(server.address).await;
+    let mut peer = Peer::connect(TcpStream::connect(server.address).await.unwrap()).await;
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
 
@@ -205,7 +102,7 @@ async fn a_peer_that_ignores_the_goodbye_is_named_at_the_deadline() {
         .timeout(Duration::from_millis(50))
         .run(move |closing| axum::serve(listener, router).with_graceful_shutdown(closing));
     let peer = async {
-        let mut peer = Peer::connect(address).await;
+        let mut peer = Peer::connect(TcpStream::connect(address).await.unwrap()).await;
         let stream = peer.send_request().await;
         assert!(peer.is_served(stream).await);
         connected.send(()).unwrap();

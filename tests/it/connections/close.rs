@@ -1,0 +1,114 @@
+//! `close_connections`, with the peers that no graceful shutdown ends. Over sockets.
+
+use super::*;
+use crate::http2_peer::{GOAWAY, Peer};
+
+/// Asks the server to leave, closes its one connection, and waits for the end of both.
+async fn close(mut server: Server) {
+    server.drain.close();
+    assert_eq!(server.drain.connections(), 1);
+    assert_eq!(server.drain.close_connections(), 1);
+    assert!(is_closed(server.end().await));
+    server.wait_for_connections(0).await;
+    server.wait_for_in_flight(0).await;
+    // The accept loop has ended too.
+    assert!(server.ends.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn half_a_request_head_ends() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    server.wait_for_connections(1).await;
+    close(server).await;
+    read_to_end(client).await;
+}
+
+#[tokio::test]
+async fn half_an_http2_preface_ends() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    server.wait_for_connections(1).await;
+    close(server).await;
+    assert_eq!(read_to_end(client).await, "");
+}
+
+#[tokio::test]
+async fn a_handler_that_never_answers_ends_with_its_connection() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let request = b"GET /never HTTP/1.1\r\nhost: here\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    server.wait_for_in_flight(1).await;
+    close(server).await;
+    assert_eq!(read_to_end(client).await, "");
+}
+
+#[tokio::test]
+async fn an_http1_client_that_has_stopped_reading_ends() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let request = b"GET /endless HTTP/1.1\r\nhost: here\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut first = [0; 12];
+    client.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    close(server).await;
+}
+
+#[tokio::test]
+async fn an_http2_client_that_opens_no_window_ends() {
+    let server = Server::start().await;
+    let mut peer = Peer::connect(server.connect().await).await;
+    let stream = peer.send_request_for("/endless").await;
+    assert!(peer.is_served(stream).await);
+    // The rest of the body does not fit into the window.
+    server.wait_for_in_flight(1).await;
+    close(server).await;
+}
+
+#[tokio::test]
+async fn an_http2_peer_that_never_answers_the_ping_ends() {
+    let server = Server::start().await;
+    let mut peer = Peer::connect(server.connect().await).await;
+    let stream = peer.send_request_for("/never").await;
+    assert_eq!(stream, 1);
+    server.wait_for_in_flight(1).await;
+    server.drain.close();
+    let _never_answered = peer.goodbye().await;
+    close(server).await;
+    assert!(peer.try_read(GOAWAY).await.is_none());
+}
+
+#[tokio::test]
+async fn only_what_is_open_is_closed_and_only_once() {
+    let mut server = Server::start().await;
+    assert_eq!(server.drain.close_connections(), 0);
+    let _clients = [server.connect().await, server.connect().await];
+    server.wait_for_connections(2).await;
+    assert_eq!(server.drain.close_connections(), 2);
+    for _ in 0..2 {
+        assert!(is_closed(server.end().await));
+    }
+    assert_eq!(server.drain.close_connections(), 0);
+
+    let mut later = server.connect().await;
+    let request = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
+    later.write_all(request).await.unwrap();
+    let answer = read_to_end(later).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.end().await.unwrap();
+}
+
+#[test]
+fn the_error_says_what_has_happened() {
+    let closed = "the connection was closed by the shutdown";
+    let drain = Drain::new();
+    let (connection, _client) = http1_connection(&drain);
+    let connection = drain.watch(connection);
+    drain.close_connections();
+    let error = tokio_test::block_on(connection).unwrap_err();
+    assert_eq!(error.to_string(), closed);
+}

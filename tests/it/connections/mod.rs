@@ -1,0 +1,163 @@
+//! Watched connections: hyper's own, over sockets and in memory.
+
+mod close;
+mod goodbye;
+mod shutdown;
+mod spread;
+mod wake;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, stream};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tower::{Layer, service_fn};
+use tower_drain::{BoxError, ConnectionClosed, Drain, Reached};
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Answers `/` with "hello", `/endless` without an end, and anything else never.
+async fn app(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let body = match request.uri().path() {
+        "/" => Full::from("hello").boxed_unsync(),
+        "/endless" => {
+            let chunk = || Ok(Frame::data(Bytes::from_static(&[b'.'; 1 << 14])));
+            StreamBody::new(stream::repeat_with(chunk)).boxed_unsync()
+        }
+        _ => pending().await,
+    };
+    Ok(Response::new(body))
+}
+
+/// A service of hyper's, with the drain's layer.
+macro_rules! service {
+    ($drain:expr) => {
+        TowerToHyperService::new($drain.layer().layer(service_fn(app)))
+    };
+}
+
+/// An HTTP/1 connection in memory, and its client's end.
+fn http1_connection(
+    drain: &Drain,
+) -> (
+    impl GracefulConnection<Error: Into<BoxError>> + Send + use<>,
+    DuplexStream,
+) {
+    let (client, io) = duplex(1 << 16);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service!(drain));
+    (connection, client)
+}
+
+/// The same for HTTP/2.
+fn http2_connection(
+    drain: &Drain,
+) -> (
+    impl GracefulConnection<Error: Into<BoxError>> + Send + use<>,
+    DuplexStream,
+) {
+    let (client, io) = duplex(1 << 16);
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(io), service!(drain));
+    (connection, client)
+}
+
+fn is_closed(result: Result<(), BoxError>) -> bool {
+    result.is_err_and(|error| error.is::<ConnectionClosed>())
+}
+
+/// Reads up to the end of the connection.
+async fn read_to_end(mut client: impl AsyncRead + Unpin) -> String {
+    let mut text = Vec::new();
+    // What was read before a reset counts.
+    let _ = client.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+type Ends = mpsc::UnboundedSender<Result<(), BoxError>>;
+
+/// An accept loop, which returns when it is asked to close. Sends what each connection ends with.
+async fn accept(listener: TcpListener, drain: Drain, closing: Reached, ends: Ends) {
+    let mut closing = pin!(closing);
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            () = &mut closing => return,
+        };
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let connection = builder.serve_connection(TokioIo::new(stream), service!(drain));
+        let connection = drain.watch(connection.into_owned());
+        let ends = ends.clone();
+        tokio::spawn(async move { ends.send(connection.await) });
+    }
+}
+
+/// Such a server, on a port.
+struct Server {
+    drain: Drain,
+    address: SocketAddr,
+    ends: mpsc::UnboundedReceiver<Result<(), BoxError>>,
+}
+
+impl Server {
+    /// Starts it, by itself.
+    async fn start() -> Self {
+        let (server, serve) = Self::new().await;
+        tokio::spawn(serve(server.drain.closing()));
+        server
+    }
+
+    /// Returns it with the future that serves, for a `Shutdown`.
+    async fn new() -> (Self, impl FnOnce(Reached) -> BoxFuture<'static, ()>) {
+        let drain = Drain::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, ends) = mpsc::unbounded_channel();
+        let accepting = drain.clone();
+        let serve = move |closing| accept(listener, accepting, closing, sender).boxed();
+        (
+            Self {
+                drain,
+                address,
+                ends,
+            },
+            serve,
+        )
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn wait_for_connections(&self, count: usize) {
+        while self.drain.connections() != count {
+            yield_now().await;
+        }
+    }
+
+    async fn wait_for_in_flight(&self, count: usize) {
+        while self.drain.in_flight() != count {
+            yield_now().await;
+        }
+    }
+
+    /// Waits for the end of the next connection.
+    async fn end(&mut self) -> Result<(), BoxError> {
+        self.ends.recv().await.unwrap()
+    }
+}

@@ -1,0 +1,133 @@
+//! A `Shutdown` waits for the connections as for the server, and closes what is left.
+
+use std::future::ready;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tower_drain::{Phase, Shutdown, ShutdownError};
+
+use super::*;
+use crate::http2_peer::Peer;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server that ends when it is asked to, whatever its connections do.
+async fn returns(closing: Reached) {
+    closing.await;
+}
+
+/// A connection that its peer keeps open, in a task of its own.
+async fn sleeping_peer(drain: &Drain) -> Peer<DuplexStream> {
+    let (connection, client) = http2_connection(drain);
+    tokio::spawn(drain.watch(connection));
+    Peer::connect(client).await
+}
+
+#[tokio::test]
+async fn an_accept_loop_that_returns_at_once_cuts_nothing_off() {
+    let (mut server, serve) = Server::new().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = Shutdown::new(&server.drain, async { stopped.await.unwrap() })
+        .closing(Duration::MAX)
+        .timeout(Duration::MAX);
+    let run = tokio::spawn(shutdown.run(serve));
+    let mut peer = Peer::connect(server.connect().await).await;
+    stop.send(()).unwrap();
+    let ping = peer.goodbye().await;
+    // Sent before the client knew: the closing goes on as long as its connection.
+    let stream = peer.send_request().await;
+    assert!(peer.is_served(stream).await);
+    assert_eq!(server.drain.phase(), Phase::Closing);
+    peer.answer(ping).await;
+    server.end().await.unwrap();
+    let report = run.await.unwrap().unwrap();
+    assert!(report.server().is_some());
+    assert_eq!(report.refused(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_an_open_connection_is_named_and_closed() {
+    let drain = Drain::new();
+    let mut peer = sleeping_peer(&drain).await;
+    let shutdown = Shutdown::new(&drain, ready(())).timeout(10 * SECOND);
+    let error = shutdown.run(returns).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "drain timed out: 1 connection still open after 10.0s"
+    );
+    assert_eq!(drain.connections(), 0);
+    peer.goodbye().await;
+    assert!(peer.try_read(crate::http2_peer::HEADERS).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_waits_for_its_connections_ends_with_them() {
+    let drain = Drain::new();
+    let (connection, client) = http2_connection(&drain);
+    let connection = drain.watch(connection);
+    let shutdown = Shutdown::new(&drain, ready(())).timeout(10 * SECOND);
+    let (ended, has_ended) = oneshot::channel();
+    let run = shutdown.run(async move |_| {
+        let connection = tokio::spawn(connection);
+        ended.send(connection.await.unwrap()).unwrap();
+    });
+    let (error, _peer) = tokio::join!(run, Peer::connect(client));
+    assert!(matches!(error, Err(ShutdownError::TimedOut(_))));
+    assert!(is_closed(has_ended.await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_flush_an_open_connection_is_closed_and_no_failure() {
+    let drain = Drain::new();
+    let _peers = [sleeping_peer(&drain).await, sleeping_peer(&drain).await];
+    let shutdown = Shutdown::new(&drain, ready(())).flush(2 * SECOND);
+    let report = shutdown.run(returns).await.unwrap();
+    assert_eq!(report.server(), None);
+    assert_eq!(drain.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_closes_connections_after_the_second_for_the_answers() {
+    let drain = Drain::new();
+    let mut peer = sleeping_peer(&drain).await;
+    peer.send_request_for("/never").await;
+    let start = tokio::time::Instant::now();
+    let shutdown = Shutdown::new(&drain, ready(())).force_on(async {
+        tokio::time::sleep(SECOND / 2).await;
+    });
+    let error = shutdown.run(returns).await.unwrap_err();
+    assert!(matches!(&error, ShutdownError::Forced(left) if left.in_flight() == 1));
+    assert_eq!((drain.connections(), drain.in_flight()), (0, 0));
+    // Not tracked, so nothing could be answered.
+    assert_eq!(start.elapsed(), SECOND / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_has_its_connections_asked_to_leave() {
+    let drain = Drain::new();
+    let mut peer = sleeping_peer(&drain).await;
+    let shutdown = Shutdown::new(&drain, std::future::pending::<()>());
+    let run = shutdown.run(|_| ready(Err::<(), _>(io::Error::other("no more descriptors"))));
+    let leaves = async {
+        let ping = peer.goodbye().await;
+        peer.answer(ping).await;
+    };
+    let (outcome, ()) = tokio::join!(run, leaves);
+    assert!(matches!(outcome, Err(ShutdownError::Server(_))));
+    assert_eq!(drain.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_poll_its_connection_is_given_up_after_a_second() {
+    let drain = Drain::new();
+    let (connection, _client) = http2_connection(&drain);
+    let _unpolled = drain.watch(connection);
+    let start = tokio::time::Instant::now();
+    let shutdown = Shutdown::new(&drain, ready(())).timeout(10 * SECOND);
+    let error = shutdown.run(returns).await.unwrap_err();
+    assert!(matches!(error, ShutdownError::TimedOut(_)));
+    // The timeout, a tenth of a second for the last bytes, and the second for the server.
+    assert_eq!(start.elapsed().as_millis(), 11_100);
+    assert_eq!(drain.connections(), 1);
+}
