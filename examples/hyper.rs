@@ -1,5 +1,5 @@
 //! hyper and hyper-util alone: HTTP/1 and HTTP/2 on one port. The accept loop is the server that a
-//! `Shutdown` runs. It ends once it was asked to close and its connections are closed.
+//! `Shutdown` runs. `Drain::watch` asks its connections to leave, and closes what is left at the deadline.
 //!
 //! ```sh
 //! cargo run --example hyper
@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -18,7 +19,6 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -43,8 +43,7 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(5));
-    let connections = GracefulShutdown::new();
-    let mut closing = std::pin::pin!(closing);
+    let mut closing = pin!(closing);
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -55,20 +54,18 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
                     continue;
                 }
             },
-            () = &mut closing => break,
+            // The port closes. The shutdown waits for the connections that it watches.
+            () = &mut closing => return,
         };
         let service = TowerToHyperService::new(service.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
+        let connection = drain.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 eprintln!("connection: {error}");
             }
         });
     }
-    // The port first, so that no client waits in its queue. Then the connections.
-    drop(listener);
-    connections.shutdown().await;
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {

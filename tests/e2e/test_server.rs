@@ -1,8 +1,9 @@
 //! The server that the tests of processes start. Not an example to learn from, those are in `examples/`: it
 //! has a route for each way in which a shutdown can be difficult.
 //!
-//! The environment sets `ADDR`, unless a socket is passed as systemd does, `SERVER` (`drain`, or `plain` for what axum and tonic do alone; the same for
-//! gRPC: `grpc-drain`, `grpc-plain`), `TRACK` to track requests, `STARTUP` for the seconds between listening
+//! The environment sets `ADDR`, unless a socket is passed as systemd does, `SERVER` (`drain`, or `plain` for
+//! what axum and tonic do alone; the same for gRPC: `grpc-drain`, `grpc-plain`; `watch-drain` for an accept
+//! loop with watched connections, and `spread-drain` if all of them are HTTP/2), `TRACK` to track requests, `STARTUP` for the seconds between listening
 //! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `SETTLE`, `CLOSING`, `TIMEOUT` and
 //! `FLUSH`.
 
@@ -11,6 +12,7 @@ use std::env;
 use std::error::Error;
 use std::future::{Future, IntoFuture, pending, ready};
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +24,9 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
@@ -79,6 +84,15 @@ async fn serve() -> Result<(), AnyError> {
             let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
             run(shutdown, serve).await
         }
+        "watch-drain" | "spread-drain" => {
+            let app = routes(&drain)
+                .layer(name)
+                .layer(drain.layer())
+                .route_service("/readyz", drain.readiness());
+            let spread = kind == "spread-drain";
+            let serve = |closing| accept(listener, app, &drain, spread, closing);
+            run(shutdown, serve).await
+        }
         "plain" => {
             let closing = async {
                 plain.await;
@@ -113,6 +127,31 @@ async fn serve() -> Result<(), AnyError> {
             Ok(())
         }
         other => Err(format!("no such server: {other}").into()),
+    }
+}
+
+/// An accept loop, which leaves its connections to the drain.
+async fn accept(
+    listener: TcpListener,
+    app: Router,
+    drain: &Drain,
+    spread: bool,
+    closing: Reached,
+) -> io::Result<()> {
+    let mut closing = pin!(closing);
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut closing => return Ok(()),
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let server = auto::Builder::new(TokioExecutor::new());
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let mut connection = drain.watch(connection.into_owned());
+        if spread {
+            connection = connection.spread_goodbye();
+        }
+        tokio::spawn(connection);
     }
 }
 

@@ -225,4 +225,5 @@ fn http1_clients_lose_nothing() {
         None => println!("Go is not installed: no comparison with it"),
     }
     under_load(Server::Rust("drain", "0"));
+    under_load(Server::Rust("watch-drain", "0"));
 }

@@ -151,10 +151,12 @@ fn under_load(server: Server) -> usize {
 #[ignore = "takes minutes: .ci/run runs it"]
 fn http2_clients_lose_nothing() {
     let alone = under_load(Server::Rust("plain", "0"));
-    let drained = under_load(Server::Rust("drain", "0"));
-    // Not more than beside axum alone, but for chance.
-    assert!(
-        drained <= 2 * alone + restarts(),
-        "{drained} given up, and {alone} alone"
-    );
+    for server in ["drain", "watch-drain"] {
+        let unsent = under_load(Server::Rust(server, "0"));
+        // Not more than beside axum alone, but for chance.
+        let most = 2 * alone + restarts();
+        assert!(unsent <= most, "{unsent} given up, and {alone} alone");
+    }
+    // Clients that come back in the lame duck are asked to leave again.
+    under_load(Server::Rust("spread-drain", "0.5"));
 }

@@ -81,6 +81,8 @@ impl fmt::Display for Server {
             Self::Rust("plain", _) => "axum alone",
             Self::Rust("grpc-plain", _) => "tonic alone",
             Self::Rust("grpc-drain", _) => "tonic with tower-drain",
+            Self::Rust("watch-drain", _) => "an accept loop with tower-drain",
+            Self::Rust("spread-drain", _) => "the same, with spread_goodbye",
             Self::Rust(..) => "axum with tower-drain",
             Self::Go => "Go",
         })

@@ -1,0 +1,117 @@
+//! What watching adds to a poll of a connection, in nanoseconds, at one thread and at two at the same time:
+//! `cargo bench --bench connections`. Each thread polls an idle HTTP/1 connection of its own, as a packet
+//! would wake it, with the same waker each time. All are watched by the same drain.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hint::black_box;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Barrier;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tower_drain::{BoxError, Drain};
+
+/// A client that sends nothing.
+struct Idle;
+
+impl Read for Idle {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl Write for Idle {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn hello(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(Body::empty()))
+}
+
+fn connection() -> impl GracefulConnection<Error: Into<BoxError>> {
+    http1::Builder::new().serve_connection(Idle, service_fn(hello))
+}
+
+/// The mean time that `threads` threads take, all at once, for as many polls each.
+fn at_once<F: Future>(threads: usize, polls: u64, connect: impl Fn() -> F + Sync) -> Duration {
+    let barrier = Barrier::new(threads);
+    let run = || {
+        let mut connection = pin!(connect());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(connection.as_mut().poll(cx).is_pending());
+        barrier.wait();
+        let start = Instant::now();
+        for _ in 0..polls {
+            let _ = black_box(connection.as_mut().poll(cx));
+        }
+        start.elapsed()
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let mine = run();
+        let others = others
+            .into_iter()
+            .map(|other| other.join().expect("a bench thread panicked"));
+        (mine + others.sum::<Duration>()) / threads as u32
+    })
+}
+
+fn subject<F: Future>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    connect: impl Fn() -> F + Sync,
+) {
+    for threads in [1, 2] {
+        group.bench_function(BenchmarkId::new(name, threads), |bencher| {
+            bencher.iter_custom(|polls| at_once(threads, polls, &connect));
+        });
+    }
+}
+
+fn per_poll(c: &mut Criterion) {
+    let mut group = c.benchmark_group("poll of a connection");
+    let drain = Drain::new();
+    let graceful = GracefulShutdown::new();
+    subject(&mut group, "bare", connection);
+    subject(&mut group, "watch", || drain.watch(connection()));
+    subject(&mut group, "watch, spread_goodbye", || {
+        drain.watch(connection()).spread_goodbye()
+    });
+    subject(&mut group, "GracefulShutdown", || {
+        graceful.watch(connection())
+    });
+    group.finish();
+}
+
+criterion_group!(benches, per_poll);
+criterion_main!(benches);
