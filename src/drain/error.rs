@@ -21,7 +21,8 @@ pub struct TryAcquireError;
 ///
 /// From [`Shutdown::run`](crate::Shutdown::run), the requests are counted and named before they are
 /// [cancelled](crate::Drain::cancel). If [`in_flight`](Self::in_flight) is zero, only the server
-/// had not ended: it still had connections to flush and close.
+/// had not ended: it still had connections to flush and close. With watched connections `Display` counts
+/// them then: `1 connection still open after 3.0s`.
 ///
 /// `Display` writes one line, with the oldest requests if a layer tracks them:
 /// `1 still in flight after 3.0s: GET /export (body, 64.1s)`.

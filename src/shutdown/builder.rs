@@ -25,20 +25,22 @@ use crate::drain::Drain;
 ///    request.
 /// 3. **Closing**, for at most [`closing`](Self::closing), and only until the server has ended. The server
 ///    closes its port and its connections. HTTP/2 clients learn of it one round trip late; what they send until
-///    then is served.
+///    then is served. Connections that the drain watches (`Drain::watch`, with the feature `hyper-util`) belong
+///    to the server: it has not ended while one of them is open.
 /// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server gets the time to
 ///    send the last bytes and close its connections, at most [`flush`](Self::flush) if that is set.
 ///    [`timeout`](Self::timeout) bounds all of this from closing on.
 /// 5. At the deadline the requests that a layer [tracks](crate::DrainLayer::track_requests) are
 ///    [cancelled](Drain::cancel), and one more second is left for the answers, or 100 ms if nothing was in
-///    flight. Other requests are not stopped; they end with the process.
+///    flight. Other requests are not stopped; they end with the process. Last of all, watched connections are
+///    closed, and the server has another second to end.
 ///
 /// If something else closes the drain, or the server ends by itself, the shutdown starts there. A shutdown
 /// that has started cannot be taken back: [`Drain::resume`] returns false. A lame duck that began before it
 /// counts.
 ///
 /// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second; with `listener` another
-/// `settle` and one second. Set the supervisor's grace period
+/// `settle` and one second; with watched connections another second. Set the supervisor's grace period
 /// higher than that: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd.
 ///
 /// # Examples
@@ -310,8 +312,8 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// Peers that are asleep (half a request head, half a TLS handshake, an HTTP/2 client that answers no
     /// ping) keep a server from ending. With this they do not fail the shutdown: what is still open after
-    /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning. [`run`](Self::run)
-    /// returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`; so it does for a
+    /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning;
+    /// watched connections are closed. [`run`](Self::run) returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`; so it does for a
     /// server that was not given `closing`. It does not shorten [`closing`](Self::closing).
     ///
     /// Without it the whole timeout is waited, and the outcome is

@@ -96,7 +96,7 @@ pub(super) fn finished(outcome: &Result<ShutdownReport, ShutdownError>) {
             if report.server().is_none() {
                 tracing::warn!(
                     target: "tower_drain",
-                    "nothing in flight, but connections are still open: abandoned"
+                    "nothing in flight, but connections were still open: abandoned"
                 );
             }
             tracing::info!(

@@ -139,7 +139,7 @@ fn a_silent_connection_does_not_hold_them_up() {
         server
             .exit()
             .with(0)
-            .said("connections are still open: abandoned");
+            .said("connections were still open: abandoned");
     }
 }
 

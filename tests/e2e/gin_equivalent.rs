@@ -142,7 +142,7 @@ fn a_silent_connection_is_no_failure() {
     read_by_the_server(&half);
     server.process.signal(Signal::SIGTERM);
     let (exited, _) = server.exit();
-    exited.with(0).said("connections are still open");
+    exited.with(0).said("connections were still open");
 }
 
 #[test]

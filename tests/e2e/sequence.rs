@@ -315,7 +315,7 @@ fn silent_connections_do_not_fail_a_shutdown_with_flush() {
         read_by_the_server(stream);
     }
     server.signal(SIGTERM);
-    server.logged("connections are still open: abandoned");
+    server.logged("connections were still open: abandoned");
     server.exit().with(0).said("server: None");
 }
 

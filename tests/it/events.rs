@@ -117,7 +117,7 @@ async fn abandoned_connections_are_a_warning() {
     };
     assert_eq!(
         warning,
-        "WARN tower_drain: nothing in flight, but connections are still open: abandoned"
+        "WARN tower_drain: nothing in flight, but connections were still open: abandoned"
     );
     assert_eq!(
         finished,

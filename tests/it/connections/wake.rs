@@ -1,5 +1,8 @@
 //! A change reaches the task that polled last, whatever came before.
 
+use std::hint;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio_test::task::spawn;
@@ -22,7 +25,7 @@ async fn half_a_request(
 #[tokio::test]
 async fn one_waker_is_good_for_every_change() {
     let drain = Drain::new();
-    let (connection, _client) = half_a_request(&drain).await;
+    let (connection, client) = half_a_request(&drain).await;
     let mut connection = spawn(connection);
     assert_pending!(connection.poll());
     for change in [Drain::close, Drain::start_draining] {
@@ -34,6 +37,8 @@ async fn one_waker_is_good_for_every_change() {
     assert_eq!(drain.close_connections(), 1);
     assert!(connection.is_woken());
     assert!(is_closed(assert_ready!(connection.poll())));
+    // The socket is closed, although its future is still there.
+    assert_eq!(read_to_end(client).await, "");
 }
 
 #[tokio::test]
@@ -60,23 +65,40 @@ fn a_lame_duck_wakes_no_connection() {
     assert!(!connection.is_woken());
 }
 
-/// Without the wake-up one of these would hang.
+/// A thread polls a connection while another one closes it, at all distances between the two.
 #[test]
 fn no_change_is_lost_between_the_look_and_the_wait() {
-    for turn in 0..2_000 {
-        let drain = Drain::new();
-        let (connection, client) = http1_connection(&drain);
-        let connection = drain.watch(connection);
-        let closing = drain.clone();
-        thread::scope(|scope| {
-            scope.spawn(move || match turn % 3 {
-                0 => _ = closing.close(),
-                1 => _ = closing.start_draining(),
-                _ => _ = closing.close_connections(),
-            });
-            let result = tokio_test::block_on(connection);
-            assert_eq!(is_closed(result), turn % 3 == 2);
+    const TURNS: usize = 20_000;
+    let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wait_for = |count: &AtomicUsize, turn| {
+        while count.load(Ordering::Acquire) < turn {
+            thread::yield_now();
+        }
+    };
+    let current = Mutex::new(Drain::new());
+    let mut lost = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 1..=TURNS {
+                wait_for(&started, turn);
+                let drain = current.lock().unwrap().clone();
+                for _ in 0..turn % 200 {
+                    hint::spin_loop();
+                }
+                drain.close_connections();
+                done.store(turn, Ordering::Release);
+            }
         });
-        drop(client);
-    }
+        for turn in 1..=TURNS {
+            let drain = Drain::new();
+            let (connection, _client) = http1_connection(&drain);
+            let mut connection = spawn(drain.watch(connection));
+            *current.lock().unwrap() = drain;
+            started.store(turn, Ordering::Release);
+            let result = connection.poll();
+            wait_for(&done, turn);
+            lost += usize::from(result.is_pending() && !connection.is_woken());
+        }
+    });
+    assert_eq!(lost, 0, "of {TURNS}");
 }
