@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example kubernetes
-//! curl -i http://127.0.0.1:8080/readyz       # 200, and 503 from SIGTERM on
+//! curl -i http://127.0.0.1:9090/readyz       # 200, and 503 from SIGTERM on; also /livez, /metrics
 //! kill -TERM "$(pgrep -x kubernetes)"
 //! ```
 //!
@@ -10,7 +10,10 @@
 //! is leaving. Nothing reports when they all know. So the pod goes on serving for a while: until no request
 //! has arrived for 5 s, at most 15 s.
 
+mod admin;
+
 use std::env;
+use std::future::IntoFuture;
 use std::io;
 use std::time::Duration;
 
@@ -34,14 +37,18 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))
         // Tracked, so that the log says which request holds up a deploy.
-        .layer(drain.layer().track_requests())
-        // Added after the layer, so outside of it: probes are not worth waiting for.
-        .route_service("/readyz", drain.readiness())
-        // Alive to the end: a liveness probe that fails while draining gets the pod killed.
-        .route("/livez", get(|| async { "alive\n" }));
+        .layer(drain.layer().track_requests());
     let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
+
+    // Probes and metrics have a port of their own, which strangers do not reach, and which stays open until the
+    // process ends.
+    let address = env::var("ADMIN_ADDR").unwrap_or_else(|_| "0.0.0.0:9090".into());
+    let admin = TcpListener::bind(address).await?;
+    tracing::info!("admin port: {}", admin.local_addr()?);
+    tokio::spawn(axum::serve(admin, admin::router(&drain)).into_future());
+
     #[cfg(unix)]
     let shutdown = shutdown.listener(&listener)?;
 

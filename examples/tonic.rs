@@ -5,86 +5,24 @@
 //! ```sh
 //! cargo run --example tonic                 # serves on 127.0.0.1:50051 until Ctrl-C
 //! ```
-//!
-//! The service is written by hand, so that building needs no protoc. `tonic-build` would generate it from
-//! `service Greeter { rpc Greet(Name) returns (Greeting); }`.
 
-use std::convert::Infallible;
+mod greeter;
+
 use std::env;
 use std::error::Error;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use greeter::Greeter;
+use http::Request;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::NamedService;
+use tonic::service::interceptor::InterceptedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tonic_prost::ProstCodec;
 use tower_drain::{Drain, Phase, Shutdown};
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Name {
-    #[prost(string, tag = "1")]
-    name: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Greeting {
-    #[prost(string, tag = "1")]
-    text: String,
-}
-
-type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-
-struct Greet;
-
-impl UnaryService<Name> for Greet {
-    type Response = Greeting;
-    type Future = BoxFuture<tonic::Response<Greeting>, tonic::Status>;
-
-    fn call(&mut self, request: tonic::Request<Name>) -> Self::Future {
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let text = format!("Hello, {}!", request.into_inner().name);
-            Ok(tonic::Response::new(Greeting { text }))
-        })
-    }
-}
-
-#[derive(Clone)]
-struct Greeter;
-
-impl NamedService for Greeter {
-    const NAME: &'static str = "greeter.Greeter";
-}
-
-impl tower::Service<Request<Body>> for Greeter {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                "/greeter.Greeter/Greet" => {
-                    let codec = ProstCodec::<Greeting, Name>::default();
-                    Grpc::new(codec).unary(Greet, request).await
-                }
-                _ => tonic::Status::unimplemented("no such method").into_http(),
-            })
-        })
-    }
-}
 
 /// Reports the phases to health checks.
 async fn report_health(drain: Drain, health: HealthReporter) {
@@ -108,13 +46,23 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
+        // Until a health check has failed and no call has arrived for a second, at most five.
         .lame_duck(Duration::from_secs(5))
+        .min_failed_probes(1)
+        .quiet_period(Duration::from_secs(1))
         // A client that is asleep, with no call in flight, is not waited for longer.
         .flush(Duration::from_secs(3));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
     tokio::spawn(report_health(drain.clone(), health));
+    let checked = drain.clone();
+    let health_service = InterceptedService::new(health_service, move |check| {
+        if !checked.is_ready() {
+            checked.record_failed_probe();
+        }
+        Ok(check)
+    });
 
     // Health checks are exempt: their streams have no end, and probes are not worth waiting for.
     let layer = drain

@@ -82,19 +82,6 @@ fn sse_ends_its_stream() {
 }
 
 #[test]
-fn kubernetes_is_alive_but_not_ready() {
-    let mut server = Process::start("kubernetes", &[]);
-    let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
-    assert_eq!([status("/readyz"), status("/livez")], ["200", "200"]);
-    server.signal(SIGTERM);
-    server.logged("entering lame duck");
-    let status = |path| answer(get(&server, path, "Connection: close\r\n"))[9..12].to_owned();
-    assert_eq!([status("/readyz"), status("/livez")], ["503", "200"]);
-    let exited = server.exit().with(0);
-    assert!(exited.said("entering lame duck") < exited.said("drained "));
-}
-
-#[test]
 fn systemd_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

@@ -10,3 +10,5 @@ mod gin_equivalent;
 mod process;
 mod restarts;
 mod sequence;
+mod servers;
+mod tls_client;

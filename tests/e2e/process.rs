@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{AddrParseError, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -90,8 +90,10 @@ impl Process {
             log,
             seen: Vec::new(),
         };
-        let line = process.logged("listening on ");
-        process.address = line.rsplit(' ').next().unwrap().parse().unwrap();
+        // A Unix socket has no such address.
+        if let Ok(address) = process.logged_address("listening on ") {
+            process.address = address;
+        }
         process
     }
 
@@ -105,6 +107,11 @@ impl Process {
                 return line;
             }
         }
+    }
+
+    /// Waits for a line of the log that ends with an address.
+    pub(crate) fn logged_address(&mut self, what: &str) -> Result<SocketAddr, AddrParseError> {
+        self.logged(what).rsplit(' ').next().unwrap().parse()
     }
 
     /// Returns a line that has been logged already.

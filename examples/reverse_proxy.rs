@@ -1,0 +1,85 @@
+//! A reverse proxy. Bodies are streamed in both directions, and a request is in flight until the last byte
+//! of its response has come from the upstream server and is passed on.
+//!
+//! ```sh
+//! UPSTREAM=127.0.0.1:3000 cargo run --example reverse_proxy
+//! curl -i http://127.0.0.1:8080/
+//! ```
+
+use std::env;
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tower_drain::{Drain, Shutdown};
+
+type Upstream = (Client<HttpConnector, Body>, Authority);
+
+/// Removes what belongs to one connection only.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+async fn forward(
+    State((client, upstream)): State<Upstream>,
+    mut request: Request,
+) -> Result<Response, StatusCode> {
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(upstream);
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| StatusCode::BAD_REQUEST)?;
+    *request.version_mut() = http::Version::HTTP_11;
+    remove_hop_by_hop(request.headers_mut());
+    match client.request(request).await {
+        Ok(mut response) => {
+            remove_hop_by_hop(response.headers_mut());
+            Ok(response.map(Body::new))
+        }
+        Err(_) => Err(StatusCode::BAD_GATEWAY),
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    // The events of the crate: each phase, progress, and what was late.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let upstream = env::var("UPSTREAM").unwrap_or_else(|_| "127.0.0.1:3000".into());
+    let app = Router::new()
+        .fallback(forward)
+        .with_state((client, upstream.parse::<Authority>()?))
+        .layer(drain.layer());
+    let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!("listening on {}", listener.local_addr()?);
+    #[cfg(unix)]
+    let shutdown = shutdown.listener(&listener)?;
+    shutdown
+        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
+}

@@ -1,0 +1,87 @@
+//! HTTP and gRPC on ports of their own, under one shutdown, and an admin port that stays open to the end.
+//!
+//! ```sh
+//! cargo run --example two_servers            # HTTP on 8080, gRPC on 50051, admin on 9090
+//! curl -i http://127.0.0.1:8080/
+//! curl -i http://127.0.0.1:9090/readyz       # and /livez, /metrics
+//! ```
+
+mod admin;
+
+use std::env;
+use std::error::Error;
+use std::future::IntoFuture;
+use std::io;
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_stream::wrappers::TcpListenerStream;
+use tower_drain::{BoxError, Drain, Shutdown};
+
+async fn hello() -> &'static str {
+    sleep(Duration::from_secs(2)).await;
+    "hello\n"
+}
+
+async fn bind(name: &str, default: &str) -> io::Result<TcpListener> {
+    let address = env::var(name).unwrap_or_else(|_| default.into());
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!("{name}: listening on {}", listener.local_addr()?);
+    Ok(listener)
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    // The events of the crate: each phase, progress, and what was late.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let drain = Drain::new();
+    let shutdown = Shutdown::on_signal(&drain)
+        .lame_duck(Duration::from_secs(5))
+        .min_failed_probes(1)
+        .flush(Duration::from_secs(3));
+
+    // One drain, and a layer of it for each server. Any gRPC service will do.
+    let app = Router::new().route("/", get(hello)).layer(drain.layer());
+    let (_, health) = tonic_health::server::health_reporter();
+    let grpc = tonic::transport::Server::builder()
+        .layer(drain.layer())
+        .add_service(health);
+
+    let http_listener = bind("ADDR", "127.0.0.1:8080").await?;
+    let grpc_listener = bind("GRPC_ADDR", "127.0.0.1:50051").await?;
+    let admin_listener = bind("ADMIN_ADDR", "127.0.0.1:9090").await?;
+    // Not part of the shutdown: it ends with the process.
+    tokio::spawn(axum::serve(admin_listener, admin::router(&drain)).into_future());
+
+    #[cfg(unix)]
+    let shutdown = shutdown
+        .listener(&http_listener)?
+        .listener(&grpc_listener)?;
+    let grpc_incoming = TcpListenerStream::new(grpc_listener);
+    let close = || drain.close();
+    shutdown
+        .run(async |closing| {
+            let http = axum::serve(http_listener, app).with_graceful_shutdown(closing.clone());
+            let grpc = grpc.serve_with_incoming_shutdown(grpc_incoming, closing);
+            // If one of them fails, the other one closes too.
+            let (http, grpc) = tokio::join!(async { (http.await, close()).0 }, async {
+                (grpc.await, close()).0
+            },);
+            http?;
+            grpc?;
+            Ok::<_, BoxError>(())
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() {
+    let outcome = serve().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
+}

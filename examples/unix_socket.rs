@@ -1,0 +1,70 @@
+//! A server on a Unix socket, behind a proxy on the same machine. The next process takes the path over
+//! while the old one still runs, so that no connection is refused.
+//!
+//! ```sh
+//! cargo run --example unix_socket
+//! curl -i --unix-socket /tmp/hello.sock http://localhost/
+//! ```
+
+#[cfg(unix)]
+mod server {
+    use std::env;
+    use std::error::Error;
+    use std::fs;
+    use std::io;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use axum::{Router, routing::get};
+    use tokio::net::UnixListener;
+    use tokio::time::sleep;
+    use tower_drain::{Drain, Shutdown};
+
+    async fn hello() -> &'static str {
+        sleep(Duration::from_secs(2)).await;
+        "hello\n"
+    }
+
+    /// Binds a name of its own and renames it: at no moment is there no socket at `path`.
+    ///
+    /// A process must not remove the path when it ends. By then it may belong to the next one.
+    fn bind(path: &Path) -> io::Result<UnixListener> {
+        let own = path.with_extension(std::process::id().to_string());
+        let listener = UnixListener::bind(&own)?;
+        fs::rename(&own, path)?;
+        Ok(listener)
+    }
+
+    pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
+        // The events of the crate: each phase, progress, and what was late.
+        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        let drain = Drain::new();
+        let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+        let app = Router::new().route("/", get(hello)).layer(drain.layer());
+        let path = env::var("SOCKET").unwrap_or_else(|_| "/tmp/hello.sock".into());
+        let listener = bind(path.as_ref())?;
+        tracing::info!("listening on {path}");
+        shutdown
+            // Waits until what has connected is accepted, on any kind of socket.
+            .listener(&listener)?
+            .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+            .await?;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+#[tokio::main]
+async fn main() {
+    let outcome = server::run().await;
+    if let Err(error) = &outcome {
+        eprintln!("{error}");
+    }
+    // Returning would wait for blocking tasks without a limit.
+    std::process::exit(outcome.is_err().into())
+}
+
+#[cfg(not(unix))]
+fn main() {
+    eprintln!("This example needs Unix sockets.");
+}
