@@ -161,6 +161,9 @@ pub use crate::middleware::{
 };
 pub use crate::shutdown::{ServerOutput, Shutdown, ShutdownError, ShutdownReport, Signal};
 
+#[cfg(doc)]
+pub mod recipes;
+
 /// Futures that resolve on signals of the operating system.
 #[cfg(feature = "signal")]
 pub mod signal {

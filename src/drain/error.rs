@@ -31,6 +31,7 @@ pub struct Unfinished {
     in_flight: usize,
     elapsed: Duration,
     connections: usize,
+    tracks_requests: bool,
     requests: Vec<InFlightRequest>,
 }
 
@@ -53,6 +54,7 @@ impl Unfinished {
             in_flight: drain.in_flight(),
             elapsed: since.elapsed(),
             connections: drain.open_connections(),
+            tracks_requests: drain.tracks_requests(),
             requests: drain.requests(),
         }
     }
@@ -94,7 +96,13 @@ impl fmt::Display for Unfinished {
         }
         write!(f, "{} still in flight after {elapsed:.1?}", self.in_flight)?;
         if self.requests.is_empty() {
-            return Ok(());
+            // Jobs, for example, or upgraded connections.
+            let none = if self.tracks_requests {
+                ", none of them tracked"
+            } else {
+                ""
+            };
+            return f.write_str(none);
         }
         write!(f, ": {}", OldestRequests(&self.requests))?;
         let shown = self.requests.len().min(OldestRequests::MAX_SHOWN);

@@ -38,7 +38,7 @@ pub struct InFlightRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestStage {
-    /// The handler runs. There is no response yet.
+    /// There is no response yet: the handler runs, or waits for the rest of the request's body.
     Handler,
     /// The handler has responded. The response body has not been dropped.
     Body,

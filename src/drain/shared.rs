@@ -75,6 +75,11 @@ impl Drain {
         registry.map_or_else(Vec::new, |registry| registry.oldest(limit))
     }
 
+    /// Whether a layer has asked for tracking.
+    pub(super) fn tracks_requests(&self) -> bool {
+        self.shared.registry.get().is_some()
+    }
+
     /// Makes a present or later lame duck final, because a shutdown has started.
     pub(crate) fn commit(&self) {
         self.shared.gate.commit();

@@ -18,7 +18,9 @@ use crate::drain::Drain;
 /// Apply a drain's layer once to a request: applied twice, the inner one may refuse what the outer one
 /// has admitted.
 ///
-/// One layer may be applied to several services. They all belong to its drain.
+/// One layer may be applied to several services. They all belong to its drain. `axum::serve` takes a service
+/// that is not a `Router` only with axum's own body: see [the order of
+/// layers](crate::recipes#the-order-of-layers).
 ///
 /// A layer inside that holds requests back, such as a concurrency limit, does not delay a refusal.
 /// Capacity that it reserved in `poll_ready` is returned when the service is dropped, as servers do after

@@ -119,7 +119,7 @@ where
     ///
     /// `on` returns a [`Signal`], or `()` for [`Signal::Terminate`]: the `cancelled()` of a token will do,
     /// or an existing `shutdown_signal()`. Nothing forces the shutdown unless [`force_on`](Self::force_on) is
-    /// set.
+    /// set; `force_on(tokio::signal::ctrl_c())` does it on Ctrl-C.
     pub fn new(drain: &Drain, on: O) -> Self {
         Self {
             drain: drain.clone(),
@@ -134,6 +134,8 @@ where
 #[cfg(feature = "signal")]
 impl Shutdown<ShutdownSignal, ForceSignal> {
     /// Creates a shutdown that starts on SIGINT or SIGTERM, or on Ctrl-C on Windows.
+    ///
+    /// Its type is `Shutdown<signal::ShutdownSignal, signal::ForceSignal>`.
     ///
     /// A later SIGINT forces it, unless it arrives within 100 ms of the first signal. SIGTERM never does,
     /// because supervisors and process groups send it twice.
@@ -240,6 +242,9 @@ impl<O, F> Shutdown<O, F> {
     /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
     /// get no answer.
     ///
+    /// Several listeners may be passed, one call for each. Bind them first, and pass each on to its server: a
+    /// wrapper such as axum's `tap_io` has no descriptor to pass.
+    ///
     /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the shutdown:
     /// what is still open after the server has closed its own keeps the port open, and nothing accepts.
     ///
@@ -315,6 +320,10 @@ impl<O, F> Shutdown<O, F> {
     /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning;
     /// watched connections are closed. [`run`](Self::run) returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`; so it does for a
     /// server that was not given `closing`. It does not shorten [`closing`](Self::closing).
+    ///
+    /// An abandoned connection lives until the process ends, with its clone of the app and all that this holds.
+    /// So what waits for the last clone to be dropped, such as a worker on a channel, needs a timeout of its own.
+    /// See [what comes after `run`](crate::recipes#what-comes-after-run).
     ///
     /// Without it the whole timeout is waited, and the outcome is
     /// [`TimedOut`](crate::ShutdownError::TimedOut) with nothing in flight. The reason is that the last chunk

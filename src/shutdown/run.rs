@@ -36,7 +36,7 @@ impl<O, F> Shutdown<O, F> {
     /// `server` gets the future that tells it to close, which resolves in [`Phase::Closing`], and returns
     /// the server: `axum::serve(..).with_graceful_shutdown(closing)`, tonic's
     /// `serve_with_shutdown(address, closing)`, or an accept loop of your own. Its output is `Result<(), E>`
-    /// or `()`. A server that ignores `closing` never ends, and is reported as
+    /// or `()`, where `E` is `Send` and `Sync`: turn a `Box<dyn Error>` into a string. A server that ignores `closing` never ends, and is reported as
     /// [`TimedOut`](ShutdownError::TimedOut) with nothing in flight, unless [`flush`](Self::flush) is set.
     ///
     /// A server that ends by itself starts the shutdown. What is still in flight (work that holds a
@@ -44,7 +44,8 @@ impl<O, F> Shutdown<O, F> {
     /// same timeout. If another handle closes the drain, the shutdown goes on from there.
     ///
     /// `#[tokio::main]` waits without a limit for blocking tasks after `main` has returned. To bound the end
-    /// of the process too, call [`std::process::exit`].
+    /// of the process too, call [`std::process::exit`]. Give what you wait for in between a timeout; see
+    /// [what comes after `run`](crate::recipes#what-comes-after-run).
     ///
     /// # Errors
     ///

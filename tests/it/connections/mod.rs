@@ -4,6 +4,7 @@ mod close;
 mod goodbye;
 mod shutdown;
 mod spread;
+mod tls;
 mod wake;
 
 use std::convert::Infallible;
@@ -14,7 +15,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -32,9 +33,13 @@ use tower_drain::{BoxError, ConnectionClosed, Drain, Reached};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Answers `/` with "hello", `/endless` without an end, and anything else never.
+/// Answers `/` with "hello" or the request's body, `/endless` without an end, and anything else never.
 async fn app(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let body = match request.uri().path() {
+        "/" if request.method() == Method::POST => {
+            let body = request.into_body().collect().await;
+            Full::from(body.unwrap().to_bytes()).boxed_unsync()
+        }
         "/" => Full::from("hello").boxed_unsync(),
         "/endless" => {
             let chunk = || Ok(Frame::data(Bytes::from_static(&[b'.'; 1 << 14])));
@@ -51,6 +56,7 @@ macro_rules! service {
         TowerToHyperService::new($drain.layer().layer(service_fn(app)))
     };
 }
+use service;
 
 /// An HTTP/1 connection in memory, and its client's end.
 fn http1_connection(

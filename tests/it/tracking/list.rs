@@ -274,3 +274,30 @@ async fn a_status_is_a_snapshot() {
     assert_eq!(status.oldest().len(), 20);
     assert_eq!(status.oldest(), &drain.requests()[..20]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_when_nothing_that_is_left_is_tracked() {
+    let drain = Drain::new();
+    let _layer = drain.layer().track_requests();
+    let _job = drain.try_acquire().unwrap();
+    let unfinished = drain.drain(SECOND).await.unwrap_err();
+    assert_eq!(
+        unfinished.to_string(),
+        "1 still in flight after 1.0s, none of them tracked"
+    );
+}
+
+/// The layer inside of `nest` sees paths without the prefix.
+#[tokio::test]
+async fn the_outermost_router_knows_the_whole_path() {
+    let drain = Drain::new();
+    let routes = || axum::Router::new().route("/b", axum::routing::get(pending::<()>));
+    let layer = drain.layer().track_requests();
+    let inside = axum::Router::new().nest("/a", routes().layer(layer.clone()));
+    let outside = axum::Router::new().nest("/a", routes()).layer(layer);
+    for (mut router, path) in [(inside, "/b"), (outside, "/a/b")] {
+        let mut response = task::spawn(router.call(get("/a/b")));
+        assert_pending!(response.poll());
+        assert_eq!(drain.requests()[0].path(), path);
+    }
+}

@@ -1,0 +1,254 @@
+//! How to combine this crate with what services use beside it. This page has no code to call.
+//!
+//! # Tokens and tasks
+//!
+//! **A [`CancellationToken`] starts the shutdown.** Anything that resolves can:
+//!
+//! ```no_run
+//! # use axum::Router;
+//! # use tokio::net::TcpListener;
+//! use tokio_util::sync::CancellationToken;
+//! use tower_drain::{Drain, Shutdown};
+//!
+//! # async fn example(app: Router, listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! let drain = Drain::new();
+//! let token = CancellationToken::new();
+//! Shutdown::new(&drain, token.clone().cancelled_owned())
+//!     // Polled from the start of the shutdown on, so this is another Ctrl-C than one that cancels the token.
+//!     .force_on(tokio::signal::ctrl_c())
+//!     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Tasks end on a token, after the requests.** Cancel it when [`Shutdown::run`] has returned, and bound the
+//! wait for a [`TaskTracker`]. A task that requests depend on lives until then; one that takes new work of its
+//! own should watch [`Drain::closing`] instead, and hold a [`Permit`] for each piece of work:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # async fn serve() {}
+//! use tokio::time::timeout;
+//! use tokio_util::sync::CancellationToken;
+//! use tokio_util::task::TaskTracker;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+//! let stopped = stop.child_token();
+//! tasks.spawn(async move { stopped.cancelled().await });
+//!
+//! serve().await; // the shutdown
+//! stop.cancel();
+//! tasks.close();
+//! if timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
+//!     eprintln!("{} tasks have not ended", tasks.len());
+//! }
+//! # }
+//! ```
+//!
+//! # What comes after `run`
+//!
+//! A request that timed out and a connection that was abandoned go on until the process ends, with their clones
+//! of the app and all that it holds: channel senders, pools, handles. What waits for the last of these never
+//! returns: a worker on a channel that should be closed, `Pool::close`, a `join!` with such a task. So give
+//! each step after `run` a timeout. Signals have no effect any more once
+//! [`Shutdown::on_signal`](crate::Shutdown) has heard them.
+//!
+//! `#[tokio::main]` waits for `spawn_blocking` without a limit when `main` returns. Exit explicitly, with the
+//! error's message and a code; `{:#}` shows the whole chain of an [`anyhow`] error:
+//!
+//! ```no_run
+//! # use axum::Router;
+//! # use tokio::net::TcpListener;
+//! # use tower_drain::{Drain, Shutdown};
+//! async fn serve() -> anyhow::Result<()> {
+//!     let drain = Drain::new();
+//! #   let (app, stop) = (Router::new(), async {});
+//!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
+//!     Shutdown::new(&drain, stop)
+//!         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+//!         .await?;
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() {
+//!     let outcome = serve().await;
+//!     if let Err(error) = &outcome {
+//!         eprintln!("{error:#}");
+//!     }
+//!     std::process::exit(outcome.is_err().into())
+//! }
+//! ```
+//!
+//! Or build the runtime yourself, and end it with [`Runtime::shutdown_timeout`].
+//!
+//! # Other signals
+//!
+//! [`Shutdown::on_signal`](crate::Shutdown) knows SIGINT and SIGTERM. Here SIGHUP stops the server too:
+//!
+//! ```no_run
+//! # #[cfg(all(unix, feature = "signal"))]
+//! # async fn example() -> std::io::Result<()> {
+//! use tokio::signal::unix::{SignalKind, signal};
+//! use tower_drain::{Drain, Shutdown, Signal};
+//!
+//! let drain = Drain::new();
+//! let mut hangup = signal(SignalKind::hangup())?;
+//! let on = async move {
+//!     tokio::select! {
+//!         signal = tower_drain::signal::shutdown() => signal,
+//!         _ = hangup.recv() => Signal::Terminate,
+//!     }
+//! };
+//! let shutdown = Shutdown::new(&drain, on).force_on(tokio::signal::ctrl_c());
+//! # let _ = shutdown;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Create `signal::shutdown()` outside of the block if signals may come before `run`.
+//!
+//! # The order of layers
+//!
+//! - **Outermost of all that may take long.** What the layer does not see is not waited for. So it goes outside
+//!   of timeouts, authentication and compression, and around the routes of the whole application: in axum, the
+//!   last `.layer` of the outermost router. Apply it once per request path.
+//! - **CORS and gRPC-Web outside of it.** A browser cannot read a refusal without the headers of a CORS layer,
+//!   and a gRPC-Web client cannot read one that `tonic_web` has not translated. So add them after this layer:
+//!
+//!   ```
+//!   # use axum::{Router, routing::get};
+//!   use tower_drain::Drain;
+//!   use tower_http::cors::CorsLayer;
+//!
+//!   let drain = Drain::new();
+//!   let app: Router = Router::new()
+//!       .route("/", get(|| async { "hello" }))
+//!       .layer(drain.layer())
+//!       .layer(CorsLayer::permissive()) // added later: outside
+//!       .route_service("/readyz", drain.readiness());
+//!   ```
+//! - **Logging outside of it too**, if refusals are to be logged, and readiness outside of logging: a probe that
+//!   gets its 503 is no error.
+//! - **Nested routers.** `Router::nest` strips the prefix from the path that inner layers see. Tracked requests
+//!   then have a name without it. The layer of the outermost router sees the whole path.
+//! - **A service that is no `Router`.** `axum::serve` wants a response with axum's body:
+//!   `ServiceBuilder::new().map_response(|response: Response<_>| response.map(Body::new)).layer(drain.layer())`.
+//!
+//! # A drain per tenant
+//!
+//! Drains are independent, and layers of different drains may be nested. Here a tenant is taken out of service
+//! while the others go on:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use tower_drain::{Drain, Unfinished};
+//!
+//! fn tenants(names: &[&str]) -> (Router, HashMap<String, Drain>) {
+//!     let mut app = Router::new();
+//!     let mut drains = HashMap::new();
+//!     for name in names {
+//!         let drain = Drain::new();
+//!         let routes = Router::new().route("/", get(|| async { "hello" })).layer(drain.layer());
+//!         app = app.nest(&format!("/{name}"), routes);
+//!         drains.insert((*name).to_owned(), drain);
+//!     }
+//!     (app, drains) // and the server's own drain around `app`
+//! }
+//!
+//! async fn remove(tenant: &Drain) -> Result<(), Unfinished> {
+//!     // Refuses the tenant's new requests from here on.
+//!     tenant.drain(Duration::from_secs(10)).await?;
+//!     // Nothing of the tenant is in flight: its database can be closed.
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let (_app, drains) = tenants(&["a", "b"]);
+//! # remove(&drains["a"]).await.unwrap();
+//! # assert!(drains["b"].is_ready());
+//! # }
+//! ```
+//!
+//! # TLS on an accept loop
+//!
+//! With tokio-rustls on hyper-util, handshake in the connection's own task: a client that handshakes slowly
+//! must not keep others from being accepted. A handshake is not a connection yet that
+//! [`Drain::watch`](crate::Drain) knows, so the server waits for these tasks itself. Those that are still
+//! shaking hands when draining starts have sent no request, and are dropped:
+//!
+//! ```
+//! # #[cfg(feature = "hyper-util")]
+//! # mod example {
+//! # use std::{io, pin::pin};
+//! # use axum::Router;
+//! # use hyper_util::rt::{TokioExecutor, TokioIo};
+//! # use hyper_util::server::conn::auto;
+//! # use hyper_util::service::TowerToHyperService;
+//! # use tokio::net::{TcpListener, TcpStream};
+//! use tokio_rustls::TlsAcceptor;
+//! use tokio_util::task::TaskTracker;
+//! # use tower_drain::{BoxError, Drain, Reached};
+//!
+//! async fn serve(tls: TlsAcceptor, stream: TcpStream, app: Router, drain: Drain) -> Result<(), BoxError> {
+//!     let stream = tokio::select! {
+//!         stream = tls.accept(stream) => stream?,
+//!         () = drain.draining() => return Ok(()),
+//!     };
+//!     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+//!     let builder = auto::Builder::new(TokioExecutor::new());
+//!     let service = TowerToHyperService::new(app);
+//!     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+//!     let mut connection = drain.watch(connection.into_owned());
+//!     if is_http2 {
+//!         connection = connection.spread_goodbye();
+//!     }
+//!     connection.await
+//! }
+//!
+//! // In `run(|closing| accept(listener, tls, app, drain.clone(), closing))`.
+//! async fn accept(
+//!     listener: TcpListener,
+//!     tls: TlsAcceptor,
+//!     app: Router, // with the layer of `drain`
+//!     drain: Drain,
+//!     closing: Reached,
+//! ) -> io::Result<()> {
+//!     let tasks = TaskTracker::new();
+//!     let mut closing = pin!(closing);
+//!     loop {
+//!         let (stream, _) = tokio::select! {
+//!             accepted = listener.accept() => accepted?,
+//!             () = &mut closing => break,
+//!         };
+//!         tasks.spawn(serve(tls.clone(), stream, app.clone(), drain.clone()));
+//!     }
+//!     drop(listener);
+//!     tasks.close();
+//!     tasks.wait().await;
+//!     Ok(())
+//! }
+//! # }
+//! ```
+//!
+//! With axum-server, see `examples/tls.rs`.
+//!
+//! # Several servers, sockets of other kinds
+//!
+//! Bind all listeners first, pass each to `Shutdown::listener`, and then to its server: also one that is
+//! wrapped later (`tap_io`, `TcpListenerStream`), and one that another function serves. `examples/two_servers.rs`
+//! runs HTTP and gRPC under one shutdown, `examples/unix_socket.rs` serves on a Unix socket.
+//!
+//! [`CancellationToken`]: https://docs.rs/tokio-util/latest/tokio_util/sync/struct.CancellationToken.html
+//! [`TaskTracker`]: https://docs.rs/tokio-util/latest/tokio_util/task/struct.TaskTracker.html
+//! [`Shutdown::run`]: crate::Shutdown::run
+//! [`Drain::closing`]: crate::Drain::closing
+//! [`Permit`]: crate::Permit
+//! [`anyhow`]: https://docs.rs/anyhow
+//! [`Runtime::shutdown_timeout`]: https://docs.rs/tokio/latest/tokio/runtime/struct.Runtime.html#method.shutdown_timeout

@@ -1,0 +1,99 @@
+//! An accept loop with tokio-rustls, as `tower_drain::recipes` shows it.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::task::TaskTracker;
+use tower_drain::{Phase, Shutdown};
+
+use super::*;
+
+async fn serve(tls: TlsAcceptor, stream: TcpStream, drain: Drain) -> Result<(), BoxError> {
+    let stream = tokio::select! {
+        stream = tls.accept(stream) => stream?,
+        () = drain.draining() => return Ok(()),
+    };
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service!(drain));
+    drain.watch(connection.into_owned()).await
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    drain: Drain,
+    closing: Reached,
+) -> io::Result<()> {
+    let tasks = TaskTracker::new();
+    let mut closing = pin!(closing);
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut closing => break,
+        };
+        tasks.spawn(serve(tls.clone(), stream, drain.clone()));
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// Both ends, with a certificate for `localhost`.
+fn tls() -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    (Arc::new(server).into(), Arc::new(client).into())
+}
+
+#[tokio::test]
+async fn what_runs_is_answered_and_half_a_handshake_ends_when_draining_starts() {
+    let (acceptor, connector) = tls();
+    let drain = Drain::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = Shutdown::new(&drain, async { stopped.await.unwrap() })
+        .closing(std::time::Duration::MAX)
+        .timeout(std::time::Duration::MAX);
+    let server = drain.clone();
+    let run = tokio::spawn(shutdown.run(|closing| accept(listener, acceptor, server, closing)));
+
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = connector.connect(name, stream).await.unwrap();
+    let request = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    while drain.in_flight() == 0 {
+        yield_now().await;
+    }
+
+    stop.send(()).unwrap();
+    drain.closing().await;
+    client.write_all(b"order").await.unwrap();
+    let answer = read_to_end(client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("order"), "{answer}");
+    while drain.connections() > 0 {
+        yield_now().await;
+    }
+    assert_eq!(drain.phase(), Phase::Closing, "it waits for the handshake");
+    drain.start_draining();
+    assert_eq!(read_to_end(half).await, "");
+    run.await.unwrap().unwrap();
+}
