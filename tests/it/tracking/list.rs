@@ -278,7 +278,7 @@ async fn a_status_is_a_snapshot() {
 #[tokio::test(start_paused = true)]
 async fn an_error_says_when_nothing_that_is_left_is_tracked() {
     let drain = Drain::new();
-    let _layer = drain.layer().track_requests();
+    let _service = drain.layer().track_requests().layer(Hello);
     let _job = drain.try_acquire().unwrap();
     let unfinished = drain.drain(SECOND).await.unwrap_err();
     assert_eq!(
