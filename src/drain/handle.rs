@@ -1,13 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::shared::{DrainStart, Shared};
-use super::{
-    DrainStatus, DrainWait, InFlightRequest, Phase, Reached, Registry, TryAcquireError, log,
-};
+use super::{Phase, TryAcquireError, log};
 use crate::gate::{Admission, Permit, lock};
 
 /// Handle of a drain: changes its phase, observes it and waits for it.
@@ -30,8 +27,7 @@ use crate::gate::{Admission, Permit, lock};
 /// # Examples
 ///
 /// ```
-/// use std::time::Duration;
-/// use tower_drain::{Drain, Phase};
+/// /// use tower_drain::{Drain, Phase};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -191,8 +187,7 @@ impl Drain {
     /// A server without [`Shutdown`](crate::Shutdown), which does the same and more:
     ///
     /// ```no_run
-    /// # use std::time::Duration;
-    /// # use axum::Router;
+    /// #     /// # use axum::Router;
     /// # use tokio::net::TcpListener;
     /// use std::future::IntoFuture;
     ///
@@ -249,79 +244,6 @@ impl Drain {
         self.notify_if(changed, log::draining)
     }
 
-    /// Returns a future that resolves once `phase` or a later one is reached.
-    ///
-    /// Any number of futures may wait, created before or after the change. A lame duck that is
-    /// [left](Self::resume) before the future is polled goes unnoticed; the later phases are final and
-    /// never missed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use tower_drain::{Drain, Phase};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let drain = Drain::new();
-    /// let leaving = drain.reached(Phase::LameDuck);
-    /// drain.lame_duck();
-    /// leaving.await;
-    /// # }
-    /// ```
-    pub fn reached(&self, phase: Phase) -> Reached {
-        Reached::new(self.clone(), phase)
-    }
-
-    /// Returns a future that resolves once the server should close: [`close`](Self::close) or
-    /// [`start_draining`](Self::start_draining) was called.
-    ///
-    /// Pass it to a server's graceful shutdown, and watch it in streams and loops that have no end of
-    /// their own. [`Shutdown::run`](crate::Shutdown::run) passes it to the server by itself.
-    pub fn closing(&self) -> Reached {
-        self.reached(Phase::Closing)
-    }
-
-    /// Returns a future that resolves once draining has started.
-    pub fn draining(&self) -> Reached {
-        self.reached(Phase::Draining)
-    }
-
-    /// Returns a future that resolves once draining has started and nothing is in flight.
-    ///
-    /// It starts nothing and has no deadline; for both see [`drain`](Self::drain).
-    pub fn drained(&self) -> Reached {
-        self.reached(Phase::Drained)
-    }
-
-    /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
-    ///
-    /// Draining starts when this is called, and so does the clock; not when the future is first polled.
-    /// Several waits may run, each with its own deadline. With a `timeout` of zero it starts draining, and the
-    /// future returns at once. A timeout that is too long for the clock, such as [`Duration::MAX`], means no
-    /// deadline.
-    ///
-    /// # Errors
-    ///
-    /// The future returns [`Unfinished`](crate::Unfinished) if something is in flight at the deadline.
-    pub fn drain(&self, timeout: Duration) -> DrainWait {
-        let now = Instant::now();
-        self.wait(now, now.checked_add(timeout))
-    }
-
-    /// Like [`drain`](Self::drain), with an absolute deadline. One that has passed is a timeout of zero.
-    ///
-    /// # Errors
-    ///
-    /// Like [`drain`](Self::drain).
-    pub fn drain_until(&self, deadline: Instant) -> DrainWait {
-        self.wait(Instant::now(), Some(deadline))
-    }
-
-    fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
-        self.start_draining();
-        self.set_deadline(Phase::Draining, deadline);
-        DrainWait::new(self.drained(), now, deadline)
-    }
-
     /// Counts a failed readiness probe, for [`Shutdown::min_failed_probes`].
     ///
     /// [`readiness`](Self::readiness) does this for each 503. Call it if you answer readiness probes in
@@ -332,39 +254,6 @@ impl Drain {
         self.shared
             .failed_probes
             .send_modify(|probes| *probes = probes.saturating_add(1));
-    }
-
-    /// Returns the requests in flight, oldest first.
-    ///
-    /// Only those of layers that [track requests](crate::DrainLayer::track_requests) are known. For
-    /// 100,000 requests this takes some milliseconds, and may delay requests that start or end meanwhile.
-    pub fn requests(&self) -> Vec<InFlightRequest> {
-        let registry = self.shared.registry.get();
-        registry.map_or_else(Vec::new, Registry::requests)
-    }
-
-    /// Cancels the requests in flight, in any phase, and returns how many this call cancelled.
-    ///
-    /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are reached:
-    ///
-    /// - A handler that is still running is dropped. Its client gets the default refusal.
-    /// - A response body that is still being sent ends with an error, so that it does not look complete:
-    ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that
-    ///   carry status 14. A body that completes in the same moment is complete.
-    ///
-    /// This happens when the request's task runs next, for which it is woken. So wait for
-    /// [`drained`](Self::drained) afterwards. Cancelling does not reach a handler that blocks its thread,
-    /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it
-    /// has all of it or because its client reads too slowly. It starts nothing: new requests are admitted
-    /// or refused as before.
-    pub fn cancel(&self) -> usize {
-        let registry = self.shared.registry.get();
-        registry.map_or(0, Registry::cancel)
-    }
-
-    /// Returns a snapshot of the drain, for a status page or a log.
-    pub fn status(&self) -> DrainStatus {
-        DrainStatus::new(self)
     }
 
     fn notify_if(&self, changed: bool, log: impl FnOnce(&Self)) -> bool {

@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
+use super::Drain;
 use super::request::{InFlightRequest, MethodText, PathText, RequestStage};
 use crate::gate::{Sharded, lock};
 
@@ -72,6 +73,36 @@ struct Entry {
     tag: Tag,
     /// Of the task that runs the handler or sends the body, while it waits.
     waker: Option<Waker>,
+}
+
+impl Drain {
+    /// Returns the requests in flight, oldest first.
+    ///
+    /// Only those of layers that [track requests](crate::DrainLayer::track_requests) are known. For
+    /// 100,000 requests this takes some milliseconds, and may delay requests that start or end meanwhile.
+    pub fn requests(&self) -> Vec<InFlightRequest> {
+        let registry = self.shared.registry.get();
+        registry.map_or_else(Vec::new, Registry::requests)
+    }
+
+    /// Cancels the requests in flight, in any phase, and returns how many this call cancelled.
+    ///
+    /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are reached:
+    ///
+    /// - A handler that is still running is dropped. Its client gets the default refusal.
+    /// - A response body that is still being sent ends with an error, so that it does not look complete:
+    ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that
+    ///   carry status 14. A body that completes in the same moment is complete.
+    ///
+    /// This happens when the request's task runs next, for which it is woken. So wait for
+    /// [`drained`](Self::drained) afterwards. Cancelling does not reach a handler that blocks its thread,
+    /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it
+    /// has all of it or because its client reads too slowly. It starts nothing: new requests are admitted
+    /// or refused as before.
+    pub fn cancel(&self) -> usize {
+        let registry = self.shared.registry.get();
+        registry.map_or(0, Registry::cancel)
+    }
 }
 
 // === impl RegistryOwner ===

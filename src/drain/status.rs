@@ -33,6 +33,13 @@ pub struct DrainStatus {
 /// Enough for a page.
 const MAX_OLDEST: usize = 20;
 
+impl Drain {
+    /// Returns a snapshot of the drain, for a status page or a log.
+    pub fn status(&self) -> DrainStatus {
+        DrainStatus::new(self)
+    }
+}
+
 impl DrainStatus {
     pub(super) fn new(drain: &Drain) -> Self {
         // The phase first: it only advances, so a later count of zero agrees with `Drained`.

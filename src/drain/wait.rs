@@ -2,11 +2,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{DrainReport, Phase, Reached, Unfinished, log};
+use super::{Drain, Phase, Reached, Unfinished, log};
 
 pin_project! {
     /// Future that resolves once nothing is in flight, or at its deadline.
@@ -32,6 +33,38 @@ pin_project! {
         sleep: Option<Sleep>,
         since: Instant,
         deadline: Option<Instant>,
+    }
+}
+
+impl Drain {
+    /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
+    ///
+    /// Draining starts when this is called, and so does the clock; not when the future is first polled.
+    /// Several waits may run, each with its own deadline. With a `timeout` of zero it starts draining, and the
+    /// future returns at once. A timeout that is too long for the clock, such as [`Duration::MAX`], means no
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// The future returns [`Unfinished`](crate::Unfinished) if something is in flight at the deadline.
+    pub fn drain(&self, timeout: Duration) -> DrainWait {
+        let now = Instant::now();
+        self.wait(now, now.checked_add(timeout))
+    }
+
+    /// Like [`drain`](Self::drain), with an absolute deadline. One that has passed is a timeout of zero.
+    ///
+    /// # Errors
+    ///
+    /// Like [`drain`](Self::drain).
+    pub fn drain_until(&self, deadline: Instant) -> DrainWait {
+        self.wait(Instant::now(), Some(deadline))
+    }
+
+    fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
+        self.start_draining();
+        self.set_deadline(Phase::Draining, deadline);
+        DrainWait::new(self.drained(), now, deadline)
     }
 }
 
@@ -87,5 +120,42 @@ impl fmt::Debug for DrainWait {
             .field("since", &self.since)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
+    }
+}
+
+/// Statistics of a completed drain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    elapsed: Duration,
+    in_flight_at_start: usize,
+    refused: u64,
+}
+
+impl DrainReport {
+    /// Describes a wait that started at `since` and ends now.
+    pub(super) fn new(drain: &Drain, since: Instant) -> Self {
+        Self {
+            elapsed: since.elapsed(),
+            in_flight_at_start: drain.drain_start().map_or(0, |start| start.in_flight),
+            // Nothing is refused before draining starts.
+            refused: drain.refused(),
+        }
+    }
+
+    /// Returns how long this wait took, from the call to [`Drain::drain`] until it saw that nothing was
+    /// in flight.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Returns the number of permits when draining started.
+    pub fn in_flight_at_start(&self) -> usize {
+        self.in_flight_at_start
+    }
+
+    /// Returns the number of requests and [`try_acquire`](Drain::try_acquire) calls refused since draining
+    /// started.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 }

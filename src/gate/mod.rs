@@ -28,12 +28,10 @@
 //! other crates do: most use one word behind an `Arc`, as fast on one core and several times slower on
 //! two.
 
-mod gate_ref;
 mod owner;
 mod permit;
 mod raw;
 mod sharded;
-mod thread_index;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,9 +40,9 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub(crate) use self::gate_ref::{Admission, Changed, GateRef};
 pub(crate) use self::owner::GateOwner;
 pub use self::permit::Permit;
+pub(crate) use self::permit::{Admission, Changed, GateRef};
 pub(crate) use self::sharded::Sharded;
 
 /// Locks, poisoned or not: none of the crate's locks is held across code that can leave its data

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::gate_ref::GateRef;
+use super::permit::GateRef;
 use super::raw::{self, GateWord, State};
-use super::{lock, thread_index};
+use super::{lock, sharded};
 
 /// Drained gates that no drain uses.
 static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
@@ -49,7 +49,7 @@ impl Gate {
             word: GateWord::new(),
             changed: Notify::const_new(),
         }));
-        let shards = (0..thread_index::shards()).map(|_| Shard::new(core));
+        let shards = (0..sharded::shards()).map(|_| Shard::new(core));
         let shards = shards.collect();
         Box::leak(Box::new(Self { shards, core }))
     }

@@ -1,22 +1,19 @@
-//! The counting core: atomic words and the operations on them. It holds no other data, wakes nothing,
-//! and is the only file in the crate that names a memory ordering.
+//! The counting core: atomic words and the operations on them. It holds no other data, wakes nothing, and is
+//! the only file in the crate that names a memory ordering.
 //!
-//! `tests/loom.rs` compiles this file with loom's atomics. For that reason it takes them from
-//! `super::sync` and uses nothing else of the crate.
+//! `tests/loom.rs` compiles this file with loom's atomics. For that reason it takes them from `super::sync` and
+//! uses nothing else of the crate.
 
 use super::sync::{AtomicU64, Ordering};
 
-/// The words of shards and gates carry the generation in their low 23 bits: admission and release, which
-/// every request does, then need no constant of more than 32 bits.
+/// In all words: the generation. 23 bits, so that the constants of admission and release fit into 32.
 const GENERATION_MASK: u64 = (1 << 23) - 1;
 
-/// In a shard's word: lame duck or closing. A copy of the gate's own flags, kept where every request
-/// looks anyway.
+/// In a shard's word: lame duck or closing, a copy of the gate's own flags.
 const SHARD_LEAVING: u64 = 1 << 23;
 /// In a shard's word: nothing is admitted any more.
 const SHARD_CLOSED: u64 = 1 << 24;
-/// The count of a shard, in the top 39 bits of its word. An overflow takes 2^39 permits that are
-/// never dropped: 4 TiB of permits, or hours of nothing but `mem::forget`.
+/// In a shard's word: the count. An overflow takes 2^39 permits that are never dropped: 4 TiB of permits.
 const COUNT_SHIFT: u32 = 25;
 const COUNT_MASK: u64 = !0 << COUNT_SHIFT;
 const ONE: u64 = 1 << COUNT_SHIFT;
@@ -40,11 +37,6 @@ pub(crate) struct Generation(u64);
 impl Generation {
     fn of(word: u64) -> Self {
         Self(word & GENERATION_MASK)
-    }
-
-    fn next(self) -> Option<Self> {
-        let number = self.0 + 1;
-        (number <= GENERATION_MASK).then_some(Self(number))
     }
 }
 
@@ -73,10 +65,6 @@ impl State {
     pub(crate) fn is_idle(self) -> bool {
         self.0 & BUSY_MASK == 0
     }
-
-    fn is_committed(self) -> bool {
-        self.0 & COMMITTED != 0
-    }
 }
 
 /// How a shard admitted a caller.
@@ -87,9 +75,7 @@ pub(crate) enum Entered {
     Leaving,
 }
 
-/// One counter of a gate, alone on its cache lines.
-///
-/// 128 bytes, not 64: current x86 processors prefetch lines in pairs, and Apple's cores have lines of
+/// One counter of a gate, alone on its cache lines: x86 processors prefetch two of 64 bytes, and Apple's have
 /// 128 bytes.
 #[repr(align(128))]
 pub(crate) struct Shard<C> {
@@ -116,8 +102,8 @@ impl<C> Shard<C> {
 
     /// Increments the count, unless the shard is leaving, closed or of another generation.
     ///
-    /// Admission and closing meet in this one word. Either the count goes up first and `close`
-    /// reports it, or the closed bit comes first and this fails without touching the count.
+    /// Admission and closing meet in this one word. Either the count goes up first and `close` reports it, or
+    /// the closed bit comes first and this fails without touching the count.
     #[inline]
     pub(crate) fn enter(&self, generation: Generation) -> bool {
         // One comparison checks all three: no flag is set in a serving shard of this generation.
@@ -125,32 +111,30 @@ impl<C> Shard<C> {
             .is_some()
     }
 
-    /// Like [`enter`](Self::enter), and admits in a lame duck and while closing too. `None` if the
-    /// shard is closed or of another generation.
+    /// Like [`enter`](Self::enter), and admits in a lame duck and while closing too. `None` if the shard is
+    /// closed or of another generation.
     pub(crate) fn enter_slow(&self, generation: Generation) -> Option<Entered> {
         let word = self.enter_if(|word| word & !(COUNT_MASK | SHARD_LEAVING) == generation.0)?;
-        Some(if word & SHARD_LEAVING == 0 {
-            Entered::Serving
-        } else {
+        let leaving = word & SHARD_LEAVING != 0;
+        Some(if leaving {
             Entered::Leaving
+        } else {
+            Entered::Serving
         })
     }
 
     /// Increments the count while `may_enter` accepts the word. Returns the word before.
     #[inline]
     fn enter_if(&self, may_enter: impl Fn(u64) -> bool) -> Option<u64> {
-        // Acquire, here and on failure: a caller that is refused sees what was written before the
-        // shard was closed or reopened (`close`, `open`: Release).
+        // Acquire, here and on failure: a caller that is refused sees what was written before the shard was
+        // closed or reopened (`close`, `open`: Release).
         let mut word = self.word.load(Ordering::Acquire);
+        // Relaxed on success: entering publishes nothing, and the close that it must not miss is a bit of this
+        // same word.
+        let (success, failure) = (Ordering::Relaxed, Ordering::Acquire);
+        let shard = &self.word;
         while may_enter(word) {
-            // Relaxed on success: entering publishes nothing, and the close that it must not miss is
-            // a bit of this same word.
-            match self.word.compare_exchange_weak(
-                word,
-                word + ONE,
-                Ordering::Relaxed,
-                Ordering::Acquire,
-            ) {
+            match shard.compare_exchange_weak(word, word + ONE, success, failure) {
                 Ok(_) => return Some(word),
                 Err(current) => word = current,
             }
@@ -158,27 +142,27 @@ impl<C> Shard<C> {
         None
     }
 
-    /// Increments the count, closed or not. Only for a caller that already holds a count of this
-    /// shard, which keeps the shard from becoming idle meanwhile.
+    /// Increments the count, closed or not. Only for a caller that already holds a count of this shard, which
+    /// keeps the shard from becoming idle meanwhile.
     #[inline]
     pub(crate) fn enter_again(&self) {
         // Relaxed, like the clone of an `Arc`: the holder orders this before its own `leave`.
         self.word.fetch_add(ONE, Ordering::Relaxed);
     }
 
-    /// Decrements the count. Returns true if that made the shard idle, which happens once per
-    /// generation; the caller must then call [`GateWord::shard_became_idle`].
+    /// Decrements the count. Returns true if that made the shard idle, which happens once per generation; the
+    /// caller must then call [`GateWord::shard_became_idle`].
     #[inline]
     pub(crate) fn leave(&self) -> bool {
-        // Release: work done under the count happens before the decrement. Acquire, for the one that
-        // makes the shard idle: it has seen the work of all others (their Release) and passes that on
-        // in `shard_became_idle`.
+        // Release: work done under the count happens before the decrement. Acquire, for the one that makes the
+        // shard idle: it has seen the work of all others (their Release) and passes that on in
+        // `shard_became_idle`.
         let before = self.word.fetch_sub(ONE, Ordering::AcqRel);
         before & (SHARD_CLOSED | COUNT_MASK) == (SHARD_CLOSED | ONE)
     }
 
-    /// Whether the gate is a lame duck, closing or closed. For a caller that holds a count, which
-    /// keeps the generation from changing.
+    /// Whether the gate is a lame duck, closing or closed. For a caller that holds a count, which keeps the
+    /// generation from changing.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
         // Relaxed: a flag that orders nothing. A caller that is ordered after the change sees it.
@@ -187,15 +171,12 @@ impl<C> Shard<C> {
 
     /// Counts a refusal, unless the shard has moved on to another generation.
     pub(crate) fn refuse(&self, generation: Generation) {
+        let count = |word| (Generation::of(word) == generation).then_some(word + ONE);
         // Relaxed throughout: a statistic that orders nothing. `Err` is a foreign generation.
-        let _ = self
-            .refused
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                (Generation::of(word) == generation).then_some(word + ONE)
-            });
+        let refused = &self.refused;
+        let _ = refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
     }
 
-    /// Records the time of an arrival in a lame duck.
     pub(crate) fn record_arrival(&self, time: u64) {
         // Relaxed: one value on its own; a waiter that reads an older one looks again later.
         self.last_arrival.fetch_max(time, Ordering::Relaxed);
@@ -203,8 +184,8 @@ impl<C> Shard<C> {
 
     fn set_leaving(&self, leaving: bool) {
         if leaving {
-            // Release pairs with the Acquire of `enter_if`: an arrival is recorded after the time of
-            // an earlier lame duck was cleared.
+            // Release pairs with the Acquire of `enter_if`: an arrival is recorded after the time of an earlier
+            // lame duck was cleared.
             self.word.fetch_or(SHARD_LEAVING, Ordering::Release);
         } else {
             // Relaxed: an arrival too many is recorded, no more.
@@ -213,14 +194,14 @@ impl<C> Shard<C> {
     }
 
     fn close(&self) -> u64 {
-        // Acquire pairs with the Release of each `leave` so far. Release lets refused callers see
-        // what was written before the close (`enter_if`: Acquire).
+        // Acquire pairs with the Release of each `leave` so far. Release lets refused callers see what was
+        // written before the close (`enter_if`: Acquire).
         self.word.fetch_or(SHARD_CLOSED, Ordering::AcqRel)
     }
 
     fn open(&self, generation: Generation) {
-        // Swaps where stores would do: loom does not see that a store comes after every
-        // read-modify-write of the old value.
+        // Swaps where stores would do: loom does not see that a store comes after every read-modify-write of
+        // the old value.
         self.refused.swap(generation.0, Ordering::Relaxed);
         self.last_arrival.swap(0, Ordering::Relaxed);
         // Release pairs with the Acquire of an `enter` that belongs to an earlier generation.
@@ -228,9 +209,7 @@ impl<C> Shard<C> {
     }
 }
 
-/// The word of a gate as a whole.
-///
-/// Written on changes of phase only. Requests that read it share its cache line.
+/// The word of a gate as a whole. Written on changes of phase only.
 pub(crate) struct GateWord(AtomicU64);
 
 impl GateWord {
@@ -239,38 +218,40 @@ impl GateWord {
         Self(AtomicU64::new(CLOSED))
     }
 
-    /// Opens an idle gate as its next generation. `None` if the generations are used up. The caller
-    /// must have the gate to itself.
+    /// Opens an idle gate as its next generation. `None` if the generations are used up. The caller must have
+    /// the gate to itself.
     pub(crate) fn open<C>(&self, shards: &[Shard<C>]) -> Option<Generation> {
         // Relaxed: the caller got the gate through a lock, or made it.
-        let generation = Generation::of(self.0.load(Ordering::Relaxed)).next()?;
+        let last = Generation::of(self.0.load(Ordering::Relaxed));
+        let generation = Generation(last.0 + 1);
+        if generation.0 > GENERATION_MASK {
+            return None;
+        }
         let busy = (shards.len() as u64 + 1) * ONE_BUSY_SHARD;
         // Release pairs with the Acquire of `state`.
         self.0.store(generation.0 | busy, Ordering::Release);
-        for shard in shards {
-            shard.open(generation);
-        }
+        shards.iter().for_each(|shard| shard.open(generation));
         Some(generation)
     }
 
     #[inline]
     pub(crate) fn state(&self) -> State {
-        // Acquire: a caller that sees the gate idle sees all work done under its counts
-        // (`shard_became_idle`, `close`: Release).
+        // Acquire: a caller that sees the gate idle sees all work done under its counts (`shard_became_idle`,
+        // `close`: Release).
         State(self.0.load(Ordering::Acquire))
     }
 
-    /// Sets or clears the lame duck. Returns true if that changed anything: it is set only while
-    /// serving, and cleared only from a lame duck that is neither committed nor closing.
+    /// Sets or clears the lame duck. Returns true if that changed anything: it is set only while serving, and
+    /// cleared only from a lame duck that is neither committed nor closing.
     ///
-    /// Callers of this and of [`start_closing`](Self::start_closing) take turns, or the flags of the
-    /// shards might end up different from the gate's.
+    /// Callers of this and of [`start_closing`](Self::start_closing) take turns, or the flags of the shards
+    /// might end up different from the gate's.
     pub(crate) fn set_lame_duck<C>(&self, shards: &[Shard<C>], lame_duck: bool) -> bool {
         let changed = self.update(|state| {
             let may = if lame_duck {
                 !state.is_lame_duck()
             } else {
-                state.is_lame_duck() && !state.is_committed()
+                state.is_lame_duck() && state.0 & COMMITTED == 0
             };
             (may && !state.is_closing() && !state.is_closed()).then_some(state.0 ^ LAME_DUCK)
         });
@@ -304,19 +285,19 @@ impl GateWord {
 
     /// Applies `change` in one atomic step. Returns false if it declined.
     fn update(&self, change: impl Fn(State) -> Option<u64>) -> bool {
+        let change = |word| change(State(word));
         // AcqRel: what was done before the change is seen by those who see the change (`state`).
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                change(State(word))
-            })
-            .is_ok()
+        let updated = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        updated.is_ok()
     }
 
-    /// Closes every shard, then the gate, and returns the count of the shards that this call closed.
-    /// Once it has returned, nothing is admitted, whether this call or a concurrent one did the work.
+    /// Closes every shard, then the gate, and returns the count of the shards that this call closed. Once it
+    /// has returned, nothing is admitted, whether this call or a concurrent one did the work.
     ///
-    /// The gate counts as busy by itself until its closed bit is set, in the same step. So it is never
-    /// seen idle and open.
+    /// The gate counts as busy by itself until its closed bit is set, in the same step. So it is never seen
+    /// idle and open.
     pub(crate) fn close<C>(&self, shards: &[Shard<C>]) -> usize {
         let mut in_flight = 0;
         let mut idle = 0;
@@ -327,8 +308,8 @@ impl GateWord {
                 idle += u64::from(before & COUNT_MASK == 0);
             }
         }
-        // `update` is AcqRel: Release for those who see the gate closed or idle (`state`), Acquire for
-        // the shards that became idle before.
+        // `update` is AcqRel: Release for those who see the gate closed or idle (`state`), Acquire for the
+        // shards that became idle before.
         self.update(|state| {
             let gate = u64::from(!state.is_closed());
             Some((state.0 | CLOSED) - (idle + gate) * ONE_BUSY_SHARD)
@@ -336,11 +317,11 @@ impl GateWord {
         in_flight as usize
     }
 
-    /// Takes note that a shard has become idle. Returns true if that made the gate idle, which
-    /// happens once per generation.
+    /// Takes note that a shard has become idle. Returns true if that made the gate idle, which happens once per
+    /// generation.
     pub(crate) fn shard_became_idle(&self) -> bool {
-        // AcqRel: Release for those who see the gate idle (`state`) or whose shard becomes idle after
-        // this one; Acquire for the shards before, should this be the last.
+        // AcqRel: Release for those who see the gate idle (`state`) or whose shard becomes idle after this one;
+        // Acquire for the shards before, should this be the last.
         let before = self.0.fetch_sub(ONE_BUSY_SHARD, Ordering::AcqRel);
         State(before - ONE_BUSY_SHARD).is_idle()
     }
@@ -348,8 +329,8 @@ impl GateWord {
 
 /// The total count, shard by shard. Exact while nothing moves, and always once the gate is idle.
 pub(crate) fn in_flight<C>(shards: &[Shard<C>]) -> usize {
-    // Acquire pairs with the Release of `leave`: a caller that sees a closed shard empty sees all work
-    // done under its count.
+    // Acquire pairs with the Release of `leave`: a caller that sees a closed shard empty sees all work done
+    // under its count.
     let count = |shard: &Shard<C>| shard.word.load(Ordering::Acquire) >> COUNT_SHIFT;
     shards.iter().map(count).sum::<u64>() as usize
 }

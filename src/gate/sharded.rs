@@ -1,8 +1,77 @@
-//! Data that many threads write, each in a shard of its own.
+//! The number of shards, a small index for each thread, so that threads that run at the same time use
+//! different shards, and data that is sharded like a gate.
 
-use std::sync::{Mutex, MutexGuard};
+use std::cell::Cell;
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
-use super::{lock, thread_index};
+use super::lock;
+
+/// As many as threads run at once, rounded up to a power of two, at most 64.
+static SHARDS: LazyLock<usize> = LazyLock::new(|| {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    threads.next_power_of_two().min(64)
+});
+
+/// The indexes in use. A thread gets the lowest free one and gives it back when it ends. With plain
+/// counting, short-lived threads (a blocking pool) would in time put two busy workers on one shard.
+static TAKEN: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+
+/// The number of no shard.
+const NONE: usize = usize::MAX;
+
+thread_local! {
+    /// The number of the thread's shard. Without a destructor, so that reading it is a single load.
+    static INDEX: Cell<usize> = const { Cell::new(NONE) };
+    /// With a destructor, which gives the index back. Used once per thread.
+    static CLAIM: Claim = Claim::take();
+}
+
+struct Claim(usize);
+
+impl Claim {
+    fn take() -> Self {
+        let mut taken = lock(&TAKEN);
+        let index = taken.iter().position(|taken| !taken).unwrap_or(taken.len());
+        if index == taken.len() {
+            taken.push(true);
+        } else {
+            taken[index] = true;
+        }
+        Self(index)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut taken = lock(&TAKEN);
+        taken[self.0] = false;
+    }
+}
+
+pub(super) fn shards() -> usize {
+    *SHARDS
+}
+
+/// Returns the current thread's shard of `shards`. There must be as many as [`shards`] says.
+#[inline]
+pub(super) fn current<T>(shards: &[T]) -> &T {
+    match shards.get(INDEX.get()) {
+        Some(shard) => shard,
+        // `NONE`: one check for both.
+        None => &shards[assign()],
+    }
+}
+
+#[cold]
+fn assign() -> usize {
+    // The claim may be gone while the thread's other destructors run. Any index will do then: two
+    // threads on one shard are slower, not wrong.
+    let claimed = CLAIM.try_with(|claim| claim.0).unwrap_or(0);
+    // The number of shards is a power of two.
+    let index = claimed & (shards() - 1);
+    INDEX.set(index);
+    index
+}
 
 /// One `T` for each thread that runs at once, behind a lock that is rarely contended.
 pub(crate) struct Sharded<T> {
@@ -18,7 +87,7 @@ impl<T> Sharded<T> {
     /// Returns the current thread's shard.
     #[inline]
     pub(crate) fn current(&self) -> &Mutex<T> {
-        &thread_index::current(&self.shards).0
+        &current(&self.shards).0
     }
 
     /// Locks one shard after the other.
@@ -29,9 +98,56 @@ impl<T> Sharded<T> {
 
 impl<T: Default> Default for Sharded<T> {
     fn default() -> Self {
-        let shards = (0..thread_index::shards()).map(|_| Padded::default());
+        let shards = (0..shards()).map(|_| Padded::default());
         Self {
             shards: shards.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::{CLAIM, current, shards};
+
+    fn claimed() -> usize {
+        CLAIM.with(|claim| claim.0)
+    }
+
+    #[test]
+    fn a_thread_keeps_its_shard() {
+        let shards: Vec<_> = (0..shards()).collect();
+        let shard = *current(&shards);
+        assert_eq!(shard, claimed() & (shards.len() - 1));
+        assert_eq!(shard, *current(&shards));
+    }
+
+    #[test]
+    fn concurrent_threads_have_different_indexes() {
+        let barrier = Barrier::new(8);
+        let indexes: HashSet<_> = thread::scope(|scope| {
+            let take = || {
+                let index = claimed();
+                barrier.wait();
+                index
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert_eq!(indexes.len(), 8);
+    }
+
+    #[test]
+    fn an_index_is_reused_once_its_thread_has_ended() {
+        // Other tests run at the same time, so the exact index is unknown. A thousand threads, one
+        // after the other, do not take a thousand.
+        let indexes = (0..1_000).map(|_| thread::spawn(claimed).join().unwrap());
+        assert!(indexes.max() < Some(500));
     }
 }

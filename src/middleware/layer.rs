@@ -4,8 +4,8 @@ use std::time::Duration;
 use http::{Request, Response, response};
 use tower_layer::Layer;
 
-use super::exempt::NeverExempt;
 use super::refusal::DefaultRefusal;
+use super::refusal::NeverExempt;
 use super::service::{DrainService, Settings};
 use crate::drain::Drain;
 

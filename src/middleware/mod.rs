@@ -1,7 +1,6 @@
 //! The layer, its service, response future and body, the refusals, and the readiness service.
 
 mod body;
-mod exempt;
 mod future;
 mod grpc;
 mod headers;
@@ -12,10 +11,9 @@ mod service;
 mod stream_end;
 
 pub use self::body::{Cancelled, ResponseBody};
-pub use self::exempt::{Exempt, NeverExempt};
 pub use self::future::ResponseFuture;
 pub use self::layer::DrainLayer;
 pub use self::readiness::{Readiness, ReadinessBody, ReadinessFuture};
-pub use self::refusal::{DefaultRefusal, Refuse};
+pub use self::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse};
 pub use self::service::DrainService;
 pub use self::stream_end::is_event_stream;

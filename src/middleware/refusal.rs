@@ -1,4 +1,4 @@
-//! Refusals, in the client's own protocol.
+//! Which requests are refused, and how: in the client's own protocol.
 
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode, Version};
@@ -10,7 +10,7 @@ use crate::drain::Tag;
 /// Makes the response that refuses a request.
 ///
 /// Implemented for `Fn(&Request<ReqBody>) -> Response<ResBody>`. Cannot be implemented outside this crate.
-pub trait Refuse<ReqBody, ResBody>: sealed::Sealed<ReqBody, ResBody> {
+pub trait Refuse<ReqBody, ResBody>: sealed::Refuse<ReqBody, ResBody> {
     /// `None` is an empty body.
     #[doc(hidden)]
     fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>>;
@@ -34,6 +34,36 @@ where
 {
     fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>> {
         self(request).map(Some)
+    }
+}
+
+/// Chooses the requests that a layer neither counts nor refuses.
+///
+/// Implemented for `Fn(&Request<ReqBody>) -> bool`. Cannot be implemented outside this crate.
+pub trait Exempt<ReqBody>: sealed::Exempt<ReqBody> {
+    #[doc(hidden)]
+    fn is_exempt(&self, request: &Request<ReqBody>) -> bool;
+}
+
+/// Exempts no request: the default of [`DrainLayer`](crate::DrainLayer).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct NeverExempt;
+
+impl<ReqBody> Exempt<ReqBody> for NeverExempt {
+    #[inline]
+    fn is_exempt(&self, _: &Request<ReqBody>) -> bool {
+        false
+    }
+}
+
+impl<F, ReqBody> Exempt<ReqBody> for F
+where
+    F: Fn(&Request<ReqBody>) -> bool,
+{
+    #[inline]
+    fn is_exempt(&self, request: &Request<ReqBody>) -> bool {
+        self(request)
     }
 }
 
@@ -107,12 +137,16 @@ impl CancelReply {
 mod sealed {
     use http::{Request, Response};
 
-    pub trait Sealed<ReqBody, ResBody> {}
-    impl<ReqBody, ResBody> Sealed<ReqBody, ResBody> for super::DefaultRefusal {}
-    impl<F, ReqBody, ResBody> Sealed<ReqBody, ResBody> for F where
+    pub trait Refuse<ReqBody, ResBody> {}
+    impl<ReqBody, ResBody> Refuse<ReqBody, ResBody> for super::DefaultRefusal {}
+    impl<F, ReqBody, ResBody> Refuse<ReqBody, ResBody> for F where
         F: Fn(&Request<ReqBody>) -> Response<ResBody>
     {
     }
+
+    pub trait Exempt<ReqBody> {}
+    impl<ReqBody> Exempt<ReqBody> for super::NeverExempt {}
+    impl<F: Fn(&Request<ReqBody>) -> bool, ReqBody> Exempt<ReqBody> for F {}
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::body::{InFlight, ResponseBody};
-use super::exempt::{Exempt, NeverExempt};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
 use super::refusal::{CancelReply, DefaultRefusal, Refuse};
+use super::refusal::{Exempt, NeverExempt};
 use super::stream_end::ChooseStreams;
 use crate::drain::{Drain, Registry, TrackedRequest};
 use crate::gate::{Admission, Changed, GateRef};

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::ShutdownError;
-use super::report::ShutdownReport;
+use super::outcome::{ShutdownError, ShutdownReport};
 use super::run::Expired;
 use super::signal::Signal;
 use crate::drain::{Drain, Unfinished};

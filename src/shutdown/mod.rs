@@ -2,11 +2,10 @@
 //! server. Knows no HTTP.
 
 mod builder;
-mod error;
 mod lame_duck;
 mod log;
+mod outcome;
 mod port;
-mod report;
 mod run;
 mod server;
 mod signal;
@@ -14,8 +13,7 @@ mod signal;
 mod socket;
 
 pub use self::builder::Shutdown;
-pub use self::error::ShutdownError;
-pub use self::report::ShutdownReport;
+pub use self::outcome::{ShutdownError, ShutdownReport};
 pub use self::server::ServerOutput;
 pub use self::signal::Signal;
 #[cfg(feature = "signal")]

@@ -3,10 +3,16 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+#[cfg(all(feature = "listener", unix))]
+use std::io;
+#[cfg(all(feature = "listener", unix))]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+#[cfg(all(feature = "listener", unix))]
+use super::builder::Shutdown;
 use super::log;
 use super::run::{first, reached};
 use super::server::ServerEnd;
@@ -39,7 +45,7 @@ impl Port {
     }
 
     #[cfg(all(feature = "listener", unix))]
-    pub(super) fn add(&mut self, listener: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+    pub(super) fn add(&mut self, listener: BorrowedFd<'_>) -> io::Result<()> {
         let socket = Socket::duplicate(listener, &self.inherited)?;
         self.sockets.push(socket);
         Ok(())
@@ -81,6 +87,82 @@ impl Port {
         first(ended.reached(), closed).await;
         self.sockets.clear();
         pending().await
+    }
+}
+
+#[cfg(all(feature = "listener", unix))]
+impl<O, F> Shutdown<O, F> {
+    /// Closes this listening socket first, in a way that loses no connection that has reached it. Call it for
+    /// each socket that the server listens on.
+    ///
+    /// A server that is asked to close closes its port, its idle connections and its accept queue at once:
+    /// clients that have just connected see a reset. With this, the shutdown keeps a duplicate of the socket,
+    /// and at the end of the lame duck, before the server is asked to close:
+    ///
+    /// 1. On Linux the kernel stops answering new handshakes (by a socket filter, which needs no privilege).
+    ///    Handshakes under way complete.
+    /// 2. Connections get [`settle`](Self::settle) to send their first request.
+    /// 3. The server accepts what is left in the queue, within one second.
+    ///
+    /// A client that tries to connect in the meantime gets no answer. Its kernel tries again one second after
+    /// its first attempt, and then it is refused, or reaches the next process that listens on the port. A load
+    /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
+    ///
+    /// Works for TCP and for Unix sockets: for any [`AsFd`]. On systems other than Linux, for Unix sockets and
+    /// in sandboxes that forbid the filter, new connections are accepted until the server closes, and the
+    /// last of them may be reset; a debug event says so. The duplicate is closed once the server has closed its own
+    /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
+    /// get no answer.
+    ///
+    /// Several listeners may be passed, one call for each. Bind them first, and pass each on to its server: a
+    /// wrapper such as axum's `tap_io` has no descriptor to pass.
+    ///
+    /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the shutdown:
+    /// what is still open after the server has closed its own keeps the port open, and nothing accepts.
+    ///
+    /// Do not pass a socket that another process goes on using, because the filter is a property of the
+    /// socket: its new connections would hang until the filter is removed at the end of the shutdown, or for good
+    /// if this process is killed first. Sockets that systemd has passed are recognized by `LISTEN_FDS` and
+    /// `LISTEN_PID`, and get no filter; so create the `Shutdown` before anything else takes them.
+    ///
+    /// This method is not available on Windows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if this is not a stream socket that listens, or if there are no descriptors left to
+    /// duplicate it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tokio::net::TcpListener;
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// let drain = Drain::new();
+    /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
+    /// # let stop = async {};
+    /// Shutdown::new(&drain, stop)
+    ///     .listener(&listener)?
+    ///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listener<L: AsFd>(mut self, listener: &L) -> io::Result<Self> {
+        self.port.add(listener.as_fd())?;
+        Ok(self)
+    }
+
+    /// Sets how long clients that have connected to a [`listener`](Self::listener) have to send their first
+    /// request. The default is 300 ms.
+    ///
+    /// hyper closes a connection on which nothing has arrived when the server is asked to close. So this
+    /// should be longer than a round trip to the most distant client. It is skipped on
+    /// [`Signal::Interrupt`].
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.config.settle = settle;
+        self
     }
 }
 

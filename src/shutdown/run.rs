@@ -9,8 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::builder::Shutdown;
-use super::error::ShutdownError;
-use super::report::ShutdownReport;
+use super::outcome::{ShutdownError, ShutdownReport};
 use super::server::{Server, ServerEnd, ServerOutput};
 use super::signal::Signal;
 use super::{lame_duck, log};
