@@ -11,7 +11,8 @@ use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
-use tower_drain::{Drain, ResponseFuture};
+use tower_drain::Drain;
+use tower_drain::types::ResponseFuture;
 
 const REQUESTS: usize = 100_000;
 

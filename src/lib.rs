@@ -5,6 +5,13 @@
 //! the time is up. It is a plain tower layer, for axum, tonic and hyper alike. [`Shutdown`] is the sequence
 //! around it: signal, lame duck, close, drain.
 //!
+//! ```toml
+//! [dependencies]
+//! tower-drain = { version = "0.1", features = ["listener", "signal"] }
+//! ```
+//!
+//! # axum
+//!
 //! ```no_run
 //! use std::time::Duration;
 //!
@@ -39,6 +46,57 @@
 //! }
 //! # #[cfg(not(all(feature = "signal", feature = "listener", unix)))]
 //! # fn main() {}
+//! ```
+
+//! # tonic
+//!
+//! The same, with the layer on tonic's server. A refused call gets status 14, `UNAVAILABLE`, on which clients
+//! try another server. `examples/tonic.rs` adds health checks.
+//!
+//! ```no_run
+//! # use tower_drain::{Drain, Shutdown};
+//! # async fn example(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! # let (drain, stop) = (Drain::new(), async {});
+//! # let (_, service) = tonic_health::server::health_reporter();
+//! # let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+//! let server = tonic::transport::Server::builder().layer(drain.layer()).add_service(service);
+//! Shutdown::new(&drain, stop)
+//!     .run(|closing| server.serve_with_incoming_shutdown(incoming, closing))
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # hyper
+//!
+//! With an accept loop of your own, `Drain::watch` (feature `hyper-util`) asks each connection to leave and closes
+//! what is left at the deadline. `examples/hyper.rs` is the whole program.
+//!
+//! ```no_run
+//! # #[cfg(feature = "hyper-util")]
+//! # async fn example<S>(
+//! #     drain: tower_drain::Drain, listener: tokio::net::TcpListener, service: S, closing: tower_drain::Reached,
+//! # ) -> std::io::Result<()>
+//! # where
+//! #     S: tower::Service<http::Request<hyper::body::Incoming>, Response = http::Response<String>>
+//! #         + Clone + Send + 'static,
+//! #     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+//! #     S::Future: Send,
+//! # {
+//! # use hyper_util::rt::{TokioExecutor, TokioIo};
+//! # use hyper_util::service::TowerToHyperService;
+//! # let mut closing = std::pin::pin!(closing);
+//! let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+//! loop {
+//!     let (stream, _) = tokio::select! {
+//!         accepted = listener.accept() => accepted?,
+//!         () = &mut closing => return Ok(()), // the future that `Shutdown::run` passes
+//!     };
+//!     let service = TowerToHyperService::new(service.clone()); // with the layer
+//!     let connection = server.serve_connection(TokioIo::new(stream), service);
+//!     tokio::spawn(drain.watch(connection.into_owned()));
+//! }
+//! # }
 //! ```
 //!
 //! # Phases
@@ -121,25 +179,42 @@
 //! # Cost
 //!
 //! Two atomic operations per request, on a cache line that other threads rarely write, and no allocation.
-//! `src/gate/mod.rs` explains it, and the README has the measurements.
+//! `src/gate/mod.rs` explains it, and `benches/README.md` has the measurements.
 //!
 //! # Features
 //!
 //! None is enabled by default.
 //!
-//! - `signal`: `Shutdown::on_signal` and `signal::shutdown`, for SIGINT, SIGTERM and Ctrl-C.
-//! - `listener`: `Shutdown::listener` and `Shutdown::settle`, which close the port without resetting a
-//!   connection. Unix only.
-//! - `hyper-util`: `Drain::watch`, which asks the connections of an accept loop to leave and closes them at the
-//!   deadline, `Drain::connections` and `Drain::close_connections`.
-//! - `tracing`: events with the target `tower_drain`. At info each change of phase, the start and the end of a
-//!   [`Shutdown`], and its progress once a second while it closes and drains; at warn a timeout, a forced
-//!   stop, or connections that were abandoned; at error a server that failed; at debug each refusal. Requests that are served cause no events.
+//! | feature | what it adds | dependencies |
+//! |---|---|---|
+//! | `signal` | `Shutdown::on_signal` and `signal::shutdown`: SIGINT, SIGTERM and Ctrl-C | tokio's `signal` |
+//! | `listener` | `Shutdown::listener` and `Shutdown::settle`, which close the port without resetting a connection. Unix only | rustix, socket2 |
+//! | `hyper-util` | `Drain::watch`, `Drain::connections` and `Drain::close_connections`, for accept loops | hyper-util |
+//! | `tracing` | events, see below | tracing |
 //!
-//! # Platforms
+//! Events have the target `tower_drain`:
+//!
+//! | level | events |
+//! |---|---|
+//! | info | each change of phase, the start and the end of a [`Shutdown`], its progress once a second while it closes and drains |
+//! | warn | a timeout, a forced stop, connections that were abandoned |
+//! | error | a server that failed |
+//! | debug | each refusal |
+//!
+//! Requests that are served cause no events.
+//!
+//! # Platforms and versions
 //!
 //! All platforms of tokio that have 64-bit atomics. Signals are those of Unix, and Ctrl-C on Windows. There
 //! is no unsafe code.
+//!
+//! The layer works with everything on `http` 1 and tower's traits 0.3: axum 0.7 and 0.8, tonic 0.12 to 0.14, hyper
+//! 1, tower 0.4 and 0.5. It is tested with axum 0.8, tonic 0.14 and tower 0.5.
+//!
+//! The minimum supported Rust version is 1.85. A later version may raise it to one that is at least six months
+//! old, which is a minor change.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "hyper-util")]
 mod connection;
@@ -156,10 +231,15 @@ pub use crate::drain::{
 };
 pub use crate::gate::Permit;
 pub use crate::middleware::{
-    Cancelled, DefaultRefusal, DrainLayer, DrainService, Exempt, NeverExempt, Readiness,
-    ReadinessBody, ReadinessFuture, Refuse, ResponseBody, ResponseFuture, is_event_stream,
+    Cancelled, DefaultRefusal, DrainLayer, DrainService, NeverExempt, Readiness, ResponseBody,
+    is_event_stream,
 };
 pub use crate::shutdown::{ServerOutput, Shutdown, ShutdownError, ShutdownReport, Signal};
+
+/// Types and traits that appear in signatures and rarely need a name.
+pub mod types {
+    pub use crate::middleware::{Exempt, ReadinessBody, ReadinessFuture, Refuse, ResponseFuture};
+}
 
 #[cfg(doc)]
 pub mod recipes;

@@ -5,6 +5,7 @@ use std::mem::size_of;
 
 use tokio::time::Instant;
 use tower::Layer;
+use tower_drain::types::{ReadinessBody, ReadinessFuture, ResponseFuture};
 use tower_drain::*;
 
 use crate::support::{Body, Hello, get};
@@ -29,6 +30,8 @@ fn handles_and_futures_are_send_and_sync() {
     shared::<InFlightRequest>();
     shared::<DrainStatus>();
     shared::<Unfinished>();
+    shared::<ConnectionClosed>();
+    shared::<WatchedConnection<()>>();
     shared::<ShutdownReport>();
     shared::<Shutdown<()>>();
     shared::<signal::ShutdownSignal>();
