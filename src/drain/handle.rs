@@ -27,7 +27,8 @@ use crate::gate::{Admission, Permit, lock};
 /// # Examples
 ///
 /// ```
-/// /// use tower_drain::{Drain, Phase};
+/// use std::time::Duration;
+/// use tower_drain::{Drain, Phase};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -187,7 +188,8 @@ impl Drain {
     /// A server without [`Shutdown`](crate::Shutdown), which does the same and more:
     ///
     /// ```no_run
-    /// #     /// # use axum::Router;
+    /// # use std::time::Duration;
+    /// # use axum::Router;
     /// # use tokio::net::TcpListener;
     /// use std::future::IntoFuture;
     ///

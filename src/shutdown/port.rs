@@ -159,7 +159,7 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// hyper closes a connection on which nothing has arrived when the server is asked to close. So this
     /// should be longer than a round trip to the most distant client. It is skipped on
-    /// [`Signal::Interrupt`].
+    /// [`Signal::Interrupt`](crate::Signal::Interrupt).
     pub fn settle(mut self, settle: Duration) -> Self {
         self.config.settle = settle;
         self
