@@ -69,13 +69,6 @@ impl Socket {
         const ACK: u32 = 0x10;
         const PASS: u32 = u32::MAX;
         const DROP: u32 = 0;
-        const FIRST_SEGMENTS: [SockFilter; 5] = [
-            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
-            SockFilter::new(AND, 0, 0, SYN | ACK),
-            SockFilter::new(JUMP_IF_EQUAL, 1, 0, SYN),
-            SockFilter::new(RETURN, 0, 0, PASS),
-            SockFilter::new(RETURN, 0, 0, DROP),
-        ];
 
         let socket = SockRef::from(&self.descriptor);
         // A Unix socket has no such segments, but takes a filter.
@@ -87,7 +80,14 @@ impl Socket {
             let message = "the socket belongs to the supervisor";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        socket.attach_filter(&FIRST_SEGMENTS)
+        let first_segments = [
+            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+            SockFilter::new(AND, 0, 0, SYN | ACK),
+            SockFilter::new(JUMP_IF_EQUAL, 1, 0, SYN),
+            SockFilter::new(RETURN, 0, 0, PASS),
+            SockFilter::new(RETURN, 0, 0, DROP),
+        ];
+        socket.attach_filter(&first_segments)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
