@@ -2,7 +2,7 @@
 //! does nothing. At one thread, and at two at the same time.
 //!
 //! All subjects are measured in the same run, so that the rows can be compared:
-//! `cargo bench --bench per_request`. The requests are made beforehand, outside of the timing, as a
+//! `cargo bench --bench per_request`. The requests are made before, outside of the timing, as a
 //! server's are by its parser: a request that is copied right after it was written costs more than any of
 //! the subjects. The profile is that of an optimized service: one codegen unit, and LTO.
 

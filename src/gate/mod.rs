@@ -4,7 +4,7 @@
 //!
 //! tower servers clone the service for each request. An `Arc` in a service is then written twice per
 //! request, by every core, on one cache line. That line and the counter's own are the cost of such a
-//! middleware on more than one core. Hence:
+//! middleware on more than one core. This design avoids both:
 //!
 //! - A gate is `&'static`. A service holds a [`GateRef`], which is `Copy`: its clone writes nothing.
 //! - The count is spread over shards, one word each on cache lines of its own. There are as many as

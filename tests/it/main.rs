@@ -14,6 +14,7 @@ mod misuse;
 mod model;
 mod module_boundaries;
 mod phases;
+mod prose;
 mod readiness;
 mod refusal;
 mod release;
