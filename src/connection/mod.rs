@@ -16,12 +16,17 @@ impl Drain {
     /// hyper would close an idle HTTP/1 connection while a request is on its way to it. There the header
     /// `Connection: close` of the next response asks the client to leave.
     ///
+    /// A client has at least 100 ms, from this call on, to send its first request. A request that has arrived is
+    /// served.
+    ///
     /// The connection is open from this call until the future completes or is dropped. So watch it before you
     /// spawn a task. [`Shutdown::run`](crate::Shutdown::run) waits for open connections as it waits for
     /// the server, so the accept loop may return as soon as it is asked to close. It closes those that are left
     /// at its deadline; see [`close_connections`](Self::close_connections).
     ///
-    /// The layer is still needed to count and refuse requests.
+    /// The layer is still needed to count and refuse requests. A connection that is upgraded, to a WebSocket for
+    /// example, has completed for this purpose: [share the request's
+    /// permit](crate::DrainLayer::share_permit) with it.
     ///
     /// # Examples
     ///

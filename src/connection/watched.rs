@@ -13,9 +13,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::drain::{BoxError, OpenConnection};
 
-/// How long a connection that was opened in the lame duck is left in peace: its client has connected to send
-/// something.
-const YOUNGEST: Duration = Duration::from_millis(100);
+/// How long a client has, after it connected, to send its first request.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
+/// From the beginning of closing to the goodbye. In this time the runtime reports what has arrived. Without it
+/// hyper closes a connection whose request is in the kernel's buffer.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 pin_project! {
     /// Future that serves a connection, and asks it to leave when the server closes.
@@ -27,6 +29,10 @@ pin_project! {
     /// Returns the connection's own error, or [`ConnectionClosed`] if
     /// [`close_connections`](crate::Drain::close_connections) closed it.
     ///
+    /// # Panics
+    ///
+    /// Panics if it is polled while the server closes, outside a tokio runtime with its timer enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping this future drops the connection, as without this crate.
@@ -36,6 +42,7 @@ pin_project! {
         #[pin]
         connection: Option<C>,
         open: Option<OpenConnection>,
+        opened: Instant,
         goodbye: Goodbye,
     }
 }
@@ -43,11 +50,14 @@ pin_project! {
 /// When a connection is asked to leave.
 #[derive(Debug)]
 enum Goodbye {
+    /// In closing.
     InClosing,
-    /// In the lame duck, from this time on, once the end of the lame duck is known.
-    InLameDuck(Instant),
+    /// In the lame duck, once its end is known.
+    InLameDuck,
     /// In the lame duck, when this fires.
-    At(Pin<Box<Sleep>>),
+    Early(Pin<Box<Sleep>>),
+    /// In closing, when this fires.
+    Soon(Pin<Box<Sleep>>),
     Said,
 }
 
@@ -65,6 +75,7 @@ impl<C> WatchedConnection<C> {
         Self {
             connection: Some(connection),
             open: Some(open),
+            opened: Instant::now(),
             goodbye: Goodbye::InClosing,
         }
     }
@@ -76,13 +87,8 @@ impl<C> WatchedConnection<C> {
     /// that gets a GOAWAY loses no request. A client that keeps an HTTP/1 connection would lose the one that is
     /// on its way.
     ///
-    /// A connection that is opened in the lame duck is left alone for at least 100 ms. A lame duck that was
-    /// entered by [`Drain::lame_duck`](crate::Drain::lame_duck) has no known end until a
+    /// A lame duck that was entered by [`Drain::lame_duck`](crate::Drain::lame_duck) has no known end until a
     /// [`Shutdown`](crate::Shutdown) starts. Without one the connection is asked while closing, like others.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is polled in such a lame duck outside a tokio runtime with its timer enabled.
     ///
     /// # Examples
     ///
@@ -99,11 +105,10 @@ impl<C> WatchedConnection<C> {
     /// # }
     /// ```
     pub fn spread_goodbye(mut self) -> Self {
-        let mut from = Instant::now();
-        if self.open.as_ref().is_some_and(OpenConnection::is_leaving) {
-            from += YOUNGEST;
+        if let Some(open) = &self.open {
+            open.wake_in_lame_duck();
+            self.goodbye = Goodbye::InLameDuck;
         }
-        self.goodbye = Goodbye::InLameDuck(from);
         self
     }
 }
@@ -124,7 +129,7 @@ where
         if open.is_closed() {
             return Poll::Ready(Err(ConnectionClosed.into()));
         }
-        if this.goodbye.is_due(open, cx) {
+        if this.goodbye.is_due(open, *this.opened, cx) {
             // A request that has arrived is read first. hyper closes an idle connection without a look.
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
@@ -147,8 +152,15 @@ where
         let result = ready!(self.as_mut().poll_open(cx));
         let mut this = self.project();
         this.connection.set(None);
-        *this.open = None;
-        Poll::Ready(result)
+        let closed = this.open.take().is_some_and(|open| open.is_closed());
+        // A connection that was counted as closed does not end with `Ok`, even if it completed in that moment.
+        Poll::Ready(result.and_then(|()| {
+            if closed {
+                Err(ConnectionClosed.into())
+            } else {
+                Ok(())
+            }
+        }))
     }
 }
 
@@ -163,33 +175,36 @@ impl<C> fmt::Debug for WatchedConnection<C> {
 // === impl Goodbye ===
 
 impl Goodbye {
-    fn is_due(&mut self, open: &OpenConnection, cx: &mut Context<'_>) -> bool {
+    fn is_due(&mut self, open: &OpenConnection, opened: Instant, cx: &mut Context<'_>) -> bool {
+        let (now, earliest) = (Instant::now(), opened + FIRST_REQUEST);
         match self {
-            Self::Said => return false,
-            _ if open.is_closing() => return true,
-            Self::InLameDuck(from) if open.is_leaving() => {
-                let Some(end) = open.lame_duck_end() else {
-                    return false;
-                };
-                let at = random_in_first_half(end).max(*from);
-                *self = Self::At(Box::pin(sleep_until(at)));
+            Self::Said | Self::Soon(_) => {}
+            _ if open.is_closing() => *self = Self::Soon(timer(earliest.max(now + LAST_LOOK))),
+            Self::InLameDuck if open.is_leaving() => {
+                if let Some(end) = open.lame_duck_end() {
+                    let half = now + end.saturating_duration_since(now) / 2;
+                    *self = Self::Early(timer(random_between(earliest.max(now), half)));
+                }
             }
             _ => {}
         }
         match self {
-            Self::At(sleep) => sleep.as_mut().poll(cx).is_ready(),
+            Self::Early(timer) | Self::Soon(timer) => timer.as_mut().poll(cx).is_ready(),
             _ => false,
         }
     }
 }
 
-/// Returns a random time in the first half of the time from now to `end`.
-fn random_in_first_half(end: Instant) -> Instant {
+fn timer(at: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(sleep_until(at))
+}
+
+/// Returns a random time between two. The first if it is the later one.
+fn random_between(from: Instant, to: Instant) -> Instant {
     // Each of std's hashers has a random key of its own.
     let random = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
-    let now = Instant::now();
-    // Not after `end`, so there is no overflow.
-    now + (end.saturating_duration_since(now) / 2).mul_f64(random)
+    // Not after `to`, so there is no overflow.
+    from + to.saturating_duration_since(from).mul_f64(random)
 }
 
 // === impl ConnectionClosed ===

@@ -36,6 +36,8 @@ struct Open {
 struct Slot {
     waker: Mutex<Option<Arc<Waker>>>,
     closed: OnceLock<()>,
+    /// Whether it is woken for the end of a lame duck.
+    wakes_in_lame_duck: OnceLock<()>,
 }
 
 /// A connection that is open. Dropping it removes the connection.
@@ -93,7 +95,7 @@ impl Connections {
     /// Lets connections say goodbye before the end of the lame duck.
     pub(super) fn announce_lame_duck_end(&self, at: Instant) {
         if self.lame_duck_end.set(at).is_ok() {
-            self.wake();
+            self.wake_if(|slot| slot.wakes_in_lame_duck.get().is_some());
         }
     }
 }
@@ -146,9 +148,16 @@ impl OpenConnection {
         self.gate.is_closing()
     }
 
-    /// Returns when the lame duck ends, if a shutdown has announced it.
+    /// Returns when the lame duck ends, if a shutdown has announced it. `None` once it is over: then that shutdown
+    /// was dropped.
     pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
-        self.drain.shared.connections.lame_duck_end.get().copied()
+        let end = self.drain.shared.connections.lame_duck_end.get().copied();
+        end.filter(|end| *end > Instant::now())
+    }
+
+    /// Wakes this connection for the announced end of a lame duck too.
+    pub(crate) fn wake_in_lame_duck(&self) {
+        let _ = self.slot.wakes_in_lame_duck.set(());
     }
 }
 

@@ -225,6 +225,9 @@ impl Drain {
         let in_flight = self.in_flight();
         let changed = self.shared.gate.start_closing();
         drop(turn);
+        if changed {
+            self.shared.connections.wake();
+        }
         self.notify_if(changed, |_| log::closing(in_flight))
     }
 
@@ -235,6 +238,7 @@ impl Drain {
     ///
     /// Returns true if this call made the change.
     pub fn start_draining(&self) -> bool {
+        let was_closing = self.phase() >= Phase::Closing;
         let mut changed = false;
         self.shared.drain_start.get_or_init(|| {
             changed = true;
@@ -243,6 +247,9 @@ impl Drain {
             DrainStart { at, in_flight }
         });
         // Outside of the cell: a waker may run any code, another `start_draining` too.
+        if changed && !was_closing {
+            self.shared.connections.wake();
+        }
         self.notify_if(changed, log::draining)
     }
 
@@ -261,9 +268,6 @@ impl Drain {
     fn notify_if(&self, changed: bool, log: impl FnOnce(&Self)) -> bool {
         if changed {
             self.shared.gate.notify();
-            if self.phase() >= Phase::Closing {
-                self.shared.connections.wake();
-            }
             log(self);
         }
         changed

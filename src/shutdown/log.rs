@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::outcome::{ShutdownError, ShutdownReport};
 use super::run::Expired;
 use super::signal::Signal;
-use crate::drain::{Drain, Unfinished};
+use crate::drain::{BoxError, Drain, Unfinished};
 #[cfg(feature = "tracing")]
 use crate::drain::{InFlightRequest, OldestRequests, Phase};
 
@@ -74,6 +74,11 @@ fn shown(oldest: &[InFlightRequest]) -> Option<impl tracing::Value> {
     (!oldest.is_empty()).then(|| tracing::field::display(OldestRequests(oldest)))
 }
 
+pub(super) fn server_failed(error: &BoxError) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "tower_drain", "server failed: {error}");
+}
+
 pub(super) fn expired(expired: Expired, unfinished: &Unfinished) {
     #[cfg(feature = "tracing")]
     tracing::warn!(
@@ -89,27 +94,23 @@ pub(super) fn expired(expired: Expired, unfinished: &Unfinished) {
 }
 
 pub(super) fn finished(outcome: &Result<ShutdownReport, ShutdownError>) {
+    // An error was logged when it happened.
     #[cfg(feature = "tracing")]
-    match outcome {
-        Ok(report) => {
-            if report.server().is_none() {
-                tracing::warn!(
-                    target: "tower_drain",
-                    "nothing in flight, but connections were still open: abandoned"
-                );
-            }
-            tracing::info!(
+    if let Ok(report) = outcome {
+        if report.server().is_none() {
+            tracing::warn!(
                 target: "tower_drain",
-                lame_duck = ?report.lame_duck(),
-                requests = ?report.requests(),
-                server = report.server().map(tracing::field::debug),
-                in_flight_at_close = report.in_flight_at_close(),
-                refused = report.refused(),
-                "shutdown finished"
+                "nothing in flight, but connections were still open: abandoned"
             );
         }
-        Err(error @ ShutdownError::Server(_)) => tracing::error!(target: "tower_drain", "{error}"),
-        // Logged when it happened.
-        Err(ShutdownError::TimedOut(_) | ShutdownError::Forced(_)) => {}
+        tracing::info!(
+            target: "tower_drain",
+            lame_duck = ?report.lame_duck(),
+            requests = ?report.requests(),
+            server = report.server().map(tracing::field::debug),
+            in_flight_at_close = report.in_flight_at_close(),
+            refused = report.refused(),
+            "shutdown finished"
+        );
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::builder::Shutdown;
 use super::outcome::{ShutdownError, ShutdownReport};
-use super::server::{Server, ServerEnd, ServerOutput};
+use super::server::{Server, ServerEnd, ServerOutput, serve};
 use super::signal::Signal;
 use super::{lame_duck, log};
 use crate::drain::{Drain, Phase, Reached, Unfinished};
@@ -110,7 +110,7 @@ impl<O, F> Shutdown<O, F> {
         } = self;
         let mut force = pin!(force);
         let ended = ServerEnd::default();
-        let server = with_connections(server(drain.closing()).into_future(), &drain);
+        let server = serve(server(drain.closing()).into_future(), &drain, &ended);
         let mut server = pin!(Server::new(server, &ended));
         let closed_or_ended = || first(drain.closing(), ended.reached());
 
@@ -257,7 +257,7 @@ impl<O, F> Shutdown<O, F> {
                 Err(error)
             }
         };
-        let outcome = server
+        let outcome = ended
             .take_error()
             .map_or(outcome, |error| Err(ShutdownError::Server(error)));
         log::finished(&outcome);
@@ -265,20 +265,10 @@ impl<O, F> Shutdown<O, F> {
     }
 }
 
-/// Ends when the server and its watched connections have ended: an accept loop may return before them.
-async fn with_connections<S: Future>(server: S, drain: &Drain) -> S::Output {
-    let output = server.await;
-    if drain.open_connections() > 0 {
-        drain.close();
-        drain.no_connection_open().await;
-    }
-    output
-}
-
 /// Closes the watched connections that are left, which lets the server end.
 async fn close_connections<S>(drain: &Drain, server: Pin<&mut Server<'_, S>>, ended: &ServerEnd)
 where
-    S: Future<Output: ServerOutput>,
+    S: Future<Output = ()>,
 {
     if drain.close_open_connections() > 0 {
         let longest = Instant::now().checked_add(CLOSE_GRACE);
@@ -295,7 +285,7 @@ async fn until<S, T>(
     condition: impl Future<Output = T>,
 ) -> Result<T, Expired>
 where
-    S: Future<Output: ServerOutput>,
+    S: Future<Output = ()>,
 {
     let forced = async {
         force.await;

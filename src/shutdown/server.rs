@@ -2,13 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::drain::BoxError;
+use super::log;
+use crate::drain::{BoxError, Drain};
+use crate::gate::lock;
 
 /// Output of a server: `Result<(), E>` for any error, or `()`.
 ///
@@ -38,24 +40,41 @@ mod sealed {
     }
 }
 
+/// Serves until the server and its watched connections have ended: an accept loop may return before them.
+pub(super) async fn serve<S>(server: S, drain: &Drain, end: &ServerEnd)
+where
+    S: Future<Output: ServerOutput>,
+{
+    if let Err(error) = sealed::Sealed::into_result(server.await) {
+        log::server_failed(&error);
+        *lock(&end.error) = Some(error);
+    }
+    if drain.open_connections() > 0 {
+        drain.close();
+        drain.no_connection_open().await;
+    }
+}
+
 pin_project! {
     /// A server that runs until it ends, which may be in any stage of the sequence.
     pub(super) struct Server<'a, S> {
         #[pin]
         future: Option<S>,
-        result: Option<Result<(), BoxError>>,
         // Shared with the conditions that wait for it.
-        ended: &'a ServerEnd,
+        end: &'a ServerEnd,
     }
 }
 
-/// When a server has ended.
+/// How and when a server has ended.
 #[derive(Default)]
-pub(super) struct ServerEnd(OnceLock<Instant>);
+pub(super) struct ServerEnd {
+    at: OnceLock<Instant>,
+    error: Mutex<Option<BoxError>>,
+}
 
 impl ServerEnd {
     pub(super) fn get(&self) -> Option<Instant> {
-        self.0.get().copied()
+        self.at.get().copied()
     }
 
     /// Resolves when the server has ended. Only for conditions of [`Server::serve_until`], which polls them
@@ -63,17 +82,18 @@ impl ServerEnd {
     pub(super) async fn reached(&self) {
         poll_fn(|_| self.get().map_or(Poll::Pending, |_| Poll::Ready(()))).await;
     }
+
+    /// Returns the error of a server that has failed.
+    pub(super) fn take_error(&self) -> Option<BoxError> {
+        lock(&self.error).take()
+    }
 }
 
-impl<'a, S> Server<'a, S>
-where
-    S: Future<Output: ServerOutput>,
-{
-    pub(super) fn new(future: S, ended: &'a ServerEnd) -> Self {
+impl<'a, S: Future<Output = ()>> Server<'a, S> {
+    pub(super) fn new(future: S, end: &'a ServerEnd) -> Self {
         Self {
             future: Some(future),
-            result: None,
-            ended,
+            end,
         }
     }
 
@@ -103,15 +123,9 @@ where
         let Some(server) = this.future.as_mut().as_pin_mut() else {
             return;
         };
-        if let Poll::Ready(output) = server.poll(cx) {
+        if server.poll(cx).is_ready() {
             this.future.set(None);
-            *this.result = Some(sealed::Sealed::into_result(output));
-            this.ended.0.get_or_init(Instant::now);
+            this.end.at.get_or_init(Instant::now);
         }
-    }
-
-    /// Returns the error of a server that has failed.
-    pub(super) fn take_error(self: Pin<&mut Self>) -> Option<BoxError> {
-        self.project().result.take()?.err()
     }
 }

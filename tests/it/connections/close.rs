@@ -1,5 +1,7 @@
 //! `close_connections`, with the peers that no graceful shutdown ends. Over sockets.
 
+use std::future::ready;
+
 use super::*;
 use crate::http2_peer::{GOAWAY, Peer};
 
@@ -107,13 +109,34 @@ async fn only_what_is_open_is_closed_and_only_once() {
     server.end().await.unwrap();
 }
 
-#[test]
-fn the_error_says_what_has_happened() {
+/// A handler may close its own connection. It completes in the same moment, with the answer sent.
+#[tokio::test]
+async fn a_connection_that_was_counted_as_closed_does_not_end_with_ok() {
+    let drain = Drain::new();
+    let (mut client, io) = duplex(1 << 16);
+    let closing = drain.clone();
+    let service = service_fn(move |_: Request<Incoming>| {
+        assert_eq!(closing.close_connections(), 1);
+        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+            "bye",
+        ))))
+    });
+    let service = TowerToHyperService::new(service);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+    let served = tokio::spawn(drain.watch(connection));
+    let request = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    assert!(is_closed(served.await.unwrap()));
+    assert!(read_to_end(client).await.ends_with("bye"));
+}
+
+#[tokio::test]
+async fn the_error_says_what_has_happened() {
     let closed = "the connection was closed by the shutdown";
     let drain = Drain::new();
     let (connection, _client) = http1_connection(&drain);
     let connection = drain.watch(connection);
     drain.close_connections();
-    let error = tokio_test::block_on(connection).unwrap_err();
+    let error = connection.await.unwrap_err();
     assert_eq!(error.to_string(), closed);
 }

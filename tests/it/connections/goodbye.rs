@@ -1,6 +1,10 @@
 //! When a connection is asked to leave.
 
-use tokio_test::task::spawn;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use tokio::time::{advance, sleep};
+use tokio_test::task::{Spawn, spawn};
 use tokio_test::{assert_pending, assert_ready_ok};
 
 use super::*;
@@ -8,38 +12,59 @@ use crate::http2_peer::{GOAWAY, Peer};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
 
-#[test]
-fn an_idle_http1_connection_is_closed_in_closing_and_not_in_a_lame_duck() {
-    let drain = Drain::new();
-    let (connection, _client) = http1_connection(&drain);
+/// From the beginning of closing until a connection of some age is asked to leave.
+const LAST_LOOK: Duration = Duration::from_millis(10);
+/// From the call of `watch` until a connection is asked to leave.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
+
+/// An idle HTTP/1 connection that has been open for a while.
+async fn idle_connection(
+    drain: &Drain,
+) -> (
+    Spawn<impl Future<Output = Result<(), BoxError>> + use<>>,
+    DuplexStream,
+) {
+    let (connection, client) = http1_connection(drain);
     let mut connection = spawn(drain.watch(connection));
     assert_pending!(connection.poll());
+    advance(FIRST_REQUEST).await;
+    (connection, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_http1_connection_is_closed_in_closing_and_not_in_a_lame_duck() {
+    let drain = Drain::new();
+    let (mut connection, _client) = idle_connection(&drain).await;
     drain.lame_duck();
+    advance(10 * FIRST_REQUEST).await;
     assert_pending!(connection.poll());
     drain.close();
+    assert!(connection.is_woken());
+    assert_pending!(connection.poll(), "what has arrived is looked at first");
+    advance(LAST_LOOK).await;
     assert!(connection.is_woken());
     assert_ready_ok!(connection.poll());
 }
 
-#[test]
-fn draining_alone_closes_it_too() {
+#[tokio::test(start_paused = true)]
+async fn draining_alone_closes_it_too() {
     let drain = Drain::new();
-    let (connection, _client) = http1_connection(&drain);
-    let mut connection = spawn(drain.watch(connection));
-    assert_pending!(connection.poll());
+    let (mut connection, _client) = idle_connection(&drain).await;
     drain.start_draining();
     assert!(connection.is_woken());
+    assert_pending!(connection.poll());
+    advance(LAST_LOOK).await;
     assert_ready_ok!(connection.poll());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_has_arrived_is_served_before_the_connection_closes() {
     let drain = Drain::new();
-    let (connection, mut client) = http1_connection(&drain);
-    let mut connection = spawn(drain.watch(connection));
-    assert_pending!(connection.poll());
-    client.write_all(GET).await.unwrap();
+    let (mut connection, mut client) = idle_connection(&drain).await;
     drain.close();
+    assert_pending!(connection.poll());
+    advance(LAST_LOOK).await;
+    client.write_all(GET).await.unwrap();
     assert_ready_ok!(connection.poll());
     drop(connection);
     let answer = read_to_end(client).await;
@@ -48,18 +73,53 @@ async fn a_request_that_has_arrived_is_served_before_the_connection_closes() {
     assert!(answer.ends_with("hello"), "{answer}");
 }
 
-/// The last of an accept queue, for example.
-#[tokio::test]
-async fn so_is_one_on_a_connection_that_is_first_polled_in_closing() {
+/// The last of an accept queue, for example, or one whose handshake took that long.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_opened_in_closing_has_100_ms_for_its_first_request() {
     let drain = Drain::new();
-    let (connection, mut client) = http1_connection(&drain);
-    client.write_all(GET).await.unwrap();
     drain.close();
+    let (connection, mut client) = http1_connection(&drain);
     let mut connection = spawn(drain.watch(connection));
+    assert_pending!(connection.poll());
+    advance(FIRST_REQUEST - LAST_LOOK).await;
+    assert_pending!(connection.poll());
+    client.write_all(GET).await.unwrap();
     assert_ready_ok!(connection.poll());
     drop(connection);
     let answer = read_to_end(client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// A socket's connection does not read before the runtime has reported what has arrived.
+#[tokio::test]
+async fn requests_that_are_in_the_kernel_are_served() {
+    let server = Server::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = std::net::TcpStream::connect(server.address).unwrap();
+        clients.push(client.try_clone().unwrap());
+        server.wait_for_connections(clients.len()).await;
+        // A first request, so that the connection is idle and not new.
+        client.write_all(GET).unwrap();
+        let mut answer = [0; 12];
+        client.set_nonblocking(true).unwrap();
+        while client.read(&mut answer).is_err() {
+            yield_now().await;
+        }
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    sleep(FIRST_REQUEST).await;
+    for client in &mut clients {
+        client.write_all(GET).unwrap();
+    }
+    server.drain.close();
+    server.wait_for_connections(0).await;
+    for mut client in clients {
+        let mut answers = String::new();
+        client.set_nonblocking(false).unwrap();
+        client.read_to_string(&mut answers).unwrap();
+        assert_eq!(answers.matches("hello").count(), 2, "{answers}");
+    }
 }
 
 #[tokio::test]
@@ -96,8 +156,8 @@ async fn an_http2_client_gets_its_goaway_in_closing_and_is_served_until_it_has_l
     assert_eq!(drain.connections(), 0);
 }
 
-#[test]
-fn a_connection_is_open_from_the_call_until_it_ends_or_is_dropped() {
+#[tokio::test]
+async fn a_connection_is_open_from_the_call_until_it_ends_or_is_dropped() {
     let drain = Drain::new();
     let (connection, client) = http1_connection(&drain);
     let mut ends = spawn(drain.watch(connection));

@@ -131,3 +131,15 @@ async fn a_task_that_does_not_poll_its_connection_is_given_up_after_a_second() {
     assert_eq!(start.elapsed().as_millis(), 11_100);
     assert_eq!(drain.connections(), 1);
 }
+
+/// Which its exit code depends on, also with `flush`.
+#[tokio::test(start_paused = true)]
+async fn the_error_of_a_server_is_not_lost_if_a_connection_stays_open() {
+    let drain = Drain::new();
+    let (connection, _client) = http2_connection(&drain);
+    let _unpolled = drain.watch(connection);
+    let shutdown = Shutdown::new(&drain, std::future::pending::<()>()).flush(2 * SECOND);
+    let fails = |_| ready(Err::<(), _>(io::Error::other("no more descriptors")));
+    let error = shutdown.run(fails).await.unwrap_err();
+    assert_eq!(error.to_string(), "server failed: no more descriptors");
+}
