@@ -62,7 +62,8 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
         let connection = drain.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                eprintln!("connection: {error}");
+                // Also one on which nothing has arrived, when the server closes.
+                tracing::debug!("connection: {error}");
             }
         });
     }

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -26,9 +26,23 @@ use tower_drain::{Drain, Shutdown};
 
 type Upstream = (Client<HttpConnector, Body>, Authority);
 
-/// Removes what belongs to one connection only.
+/// Removes the headers that belong to one connection (RFC 9110, 7.6.1), and those that `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+    let named: Vec<_> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let others = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "upgrade",
+    ];
+    for name in named.iter().map(String::as_str).chain(others) {
         headers.remove(name);
     }
 }
@@ -38,14 +52,19 @@ async fn forward(
     mut request: Request,
 ) -> Result<Response, StatusCode> {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    // HTTP/2 has the host in the URI.
+    let host = uri.authority.replace(upstream);
+    if let Some(host) = host.and_then(|host| host.as_str().parse().ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
     uri.scheme = Some(Scheme::HTTP);
-    uri.authority = Some(upstream);
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| StatusCode::BAD_REQUEST)?;
     *request.version_mut() = http::Version::HTTP_11;
     remove_hop_by_hop(request.headers_mut());
     match client.request(request).await {
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
+            response.headers_mut().remove(TRANSFER_ENCODING);
             Ok(response.map(Body::new))
         }
         Err(_) => Err(StatusCode::BAD_GATEWAY),

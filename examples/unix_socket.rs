@@ -30,6 +30,8 @@ mod server {
     /// A process must not remove the path when it ends. By then it may belong to the next one.
     fn bind(path: &Path) -> io::Result<UnixListener> {
         let own = path.with_extension(std::process::id().to_string());
+        // In a container the next process has the same id.
+        let _ = fs::remove_file(&own);
         let listener = UnixListener::bind(&own)?;
         fs::rename(&own, path)?;
         Ok(listener)
