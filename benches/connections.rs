@@ -1,6 +1,6 @@
-//! What watching adds to a poll of a connection, in nanoseconds, at one thread and at two at the same time:
-//! `cargo bench --bench connections`. Each thread polls an idle HTTP/1 connection of its own, as a packet
-//! would wake it, with the same waker each time. All are watched by the same drain.
+//! The cost that watching adds to a poll of a connection, in nanoseconds, on one thread and on two at once:
+//! `cargo bench --bench connections`. Each thread polls its own idle HTTP/1 connection, as if a packet had
+//! woken it, with the same waker each time. One drain watches all of them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -62,7 +62,7 @@ fn connection() -> impl GracefulConnection<Error: Into<BoxError>> {
     http1::Builder::new().serve_connection(Idle, service_fn(hello))
 }
 
-/// The mean time that `threads` threads take, all at once, for as many polls each.
+/// Returns the mean time that `threads` concurrent threads take for `polls` polls each.
 fn at_once<F: Future>(threads: usize, polls: u64, connect: impl Fn() -> F + Sync) -> Duration {
     let barrier = Barrier::new(threads);
     let run = || {

@@ -1,5 +1,5 @@
-//! Instructions that a request executes: service clone, call, response and body drop, over a service that
-//! does nothing. Counted by valgrind, so the figures do not depend on the machine's load.
+//! The instructions of a request: service clone, call, response and body drop, around a service that does
+//! nothing. valgrind counts them, so the figures do not depend on the machine's load.
 //!
 //! ```sh
 //! apt-get install valgrind
@@ -7,8 +7,8 @@
 //! cargo bench --bench instructions
 //! ```
 //!
-//! Without these two it is skipped with a message. The profile is that of an optimized service: one codegen
-//! unit, and LTO.
+//! Without these two, it prints a message and is skipped. The profile is that of an optimized service: one
+//! codegen unit, and LTO.
 
 #![allow(missing_docs)]
 
@@ -146,7 +146,7 @@ fn is_installed(program: &str) -> bool {
 fn main() {
     gungraun::main!(library_benchmark_groups = per_request);
 
-    // The runner starts this program again, for each function that it counts.
+    // The runner starts this program again for each function that it counts.
     let is_counted = std::env::args().any(|arg| arg == "--gungraun-run");
     let missing = ["valgrind", "gungraun-runner"];
     match missing

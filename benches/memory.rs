@@ -1,5 +1,5 @@
-//! The memory of a request in flight, in bytes: what the layer adds to the inner service's future and body,
-//! and what it allocates. A table, not a timing: `cargo bench --bench memory`.
+//! The memory of a request in flight, in bytes: the layer's additions to the inner service's future and body,
+//! and its allocations. A table, not a timing: `cargo bench --bench memory`.
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ type Inner = Ready<Result<Response<Body>, Infallible>>;
 
 const REQUESTS: usize = 100_000;
 
-/// Allocates that many requests in flight. Returns the bytes for each.
+/// Allocates many requests in flight. Returns the bytes per request.
 fn allocated<S, B>(service: S) -> usize
 where
     S: Service<Request<()>, Response = Response<B>> + Clone,

@@ -1,10 +1,10 @@
-//! What a request costs: service clone, call, response and body drop, in nanoseconds, over a service that
-//! does nothing. At one thread, and at two at the same time.
+//! The cost of a request, in nanoseconds: service clone, call, response and body drop, around a service that
+//! does nothing. On one thread, and on two at once.
 //!
 //! All subjects are measured in the same run, so that the rows can be compared:
-//! `cargo bench --bench per_request`. The requests are made before, outside of the timing, as a
-//! server's are by its parser: a request that is copied right after it was written costs more than any of
-//! the subjects. The profile is that of an optimized service: one codegen unit, and LTO.
+//! `cargo bench --bench per_request`. The requests are created before, outside of the timing, as a
+//! server's parser does: copying a request right after it was written costs more than any of the subjects.
+//! The profile is that of an optimized service: one codegen unit, and LTO.
 
 mod subjects;
 
@@ -28,7 +28,7 @@ use tower_http::metrics::InFlightRequestsLayer;
 
 use subjects::{Floor, Guarded, Nothing, serve};
 
-/// What one would write with a `TaskTracker`: a token from the call to the drop of the body.
+/// A middleware with a `TaskTracker`: it holds a token from the call to the drop of the body.
 #[derive(Clone)]
 struct Tracked<S> {
     inner: S,
@@ -53,10 +53,10 @@ where
     }
 }
 
-/// Requests that are made at a time, few enough for the caches.
+/// The number of requests created at a time, few enough for the caches.
 const BATCH: u64 = 256;
 
-/// The mean time that `threads` threads take, all at once, for as many requests each.
+/// Returns the mean time that `threads` concurrent threads take for `requests` requests each.
 fn at_once<S, B>(threads: usize, requests: u64, service: &S) -> Duration
 where
     S: Service<Request<B>> + Clone + Sync,

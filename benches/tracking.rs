@@ -1,5 +1,5 @@
-//! The time to list 100,000 tracked requests, and to cancel them: `cargo bench --bench tracking`. What
-//! tracking adds to each request is in `per_request`, its memory in `memory`.
+//! The time to list 100,000 tracked requests, and to cancel them: `cargo bench --bench tracking`. The time
+//! that tracking adds to each request is in `per_request`, its memory in `memory`.
 
 use std::convert::Infallible;
 use std::future::{Future, Pending, pending};

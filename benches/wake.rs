@@ -1,5 +1,5 @@
-//! The time from the drop of the last body until the waker of the waiting task is called, with that many
-//! requests in flight when draining started. Running the task again is up to the runtime.
+//! The time from the drop of the last body until the waiting task's waker is called, by the number of
+//! requests in flight when draining started. The time until the runtime runs the task is not included.
 //!
 //! `cargo bench --bench wake`.
 
@@ -29,7 +29,7 @@ async fn hello(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::empty()))
 }
 
-/// `count` requests in flight, their bodies in hand.
+/// Returns the bodies of `count` requests in flight.
 fn in_flight(drain: &Drain, count: usize) -> Vec<Response<ResponseBody<Body>>> {
     let mut service = drain.layer().layer(service_fn(hello));
     let cx = &mut Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! The graceful shutdown that every Go service knows from gin, and what belongs around it.
+//! The graceful shutdown that every Go service knows from gin, with a database and a background worker.
 //!
 //! ```sh
 //! cargo run --example gin_equivalent
@@ -6,15 +6,15 @@
 //! kill -TERM "$(pgrep -x gin_equivalent)"   # or Ctrl-C in the first
 //! ```
 //!
-//! The request that was running is answered in full, and so is what has just connected. The port is closed. A
-//! new request on a connection that
-//! is still open is served for a second more, then refused with a 503. What is not done after 5 s is named,
-//! cancelled and answered with a 503. Once the background worker has finished its current job, the database
-//! is closed, and the program ends: with 0 if all was drained, with 1 and the number of requests that it
-//! abandoned if not. A later Ctrl-C ends it at once.
+//! The port is closed. The running request is answered in full, and so are clients that have just connected.
+//! New requests on open connections are served for one more second, then refused with a 503. Requests that
+//! are not done after 5 s are logged, cancelled and answered with a 503. Once the background worker has
+//! finished its current job, the database is closed and the program exits. The code is 0 if everything was
+//! drained. Otherwise it is 1, and the number of abandoned requests is logged. A later Ctrl-C ends the
+//! program at once.
 //!
-//! The environment may set `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the folder
-//! for temporary ones) and `TIMEOUT` (in seconds, default 5).
+//! Environment variables: `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by default in the temporary
+//! directory) and `TIMEOUT` (in seconds, default 5).
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -33,7 +33,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What closing the database may take, and connections with nothing in flight.
+/// Timeout for closing the database, and for connections with nothing in flight.
 const GRACE: Duration = Duration::from_secs(1);
 
 type Error = Box<dyn std::error::Error>;
@@ -41,14 +41,14 @@ type Error = Box<dyn std::error::Error>;
 #[derive(Clone)]
 struct App {
     database: SqlitePool,
-    /// Ids of visits whose visitors are to be thanked.
+    /// Ids of the visits to thank for.
     jobs: mpsc::Sender<i64>,
 }
 
 /// Returns whether nothing was abandoned.
 async fn serve() -> Result<bool, Error> {
     let drain = Drain::new();
-    // First of all, so that a signal during the start takes effect.
+    // First of all, so that a signal during start-up takes effect.
     let shutdown = Shutdown::on_signal(&drain);
     start_logging();
     let patience = match env::var("TIMEOUT") {
@@ -81,21 +81,21 @@ async fn serve() -> Result<bool, Error> {
     let shutdown = shutdown.listener(&listener)?;
     let served = shutdown
         .timeout(patience)
-        // A client that is connected and asks for nothing is no failure.
+        // A connected client that sends no request does not fail the shutdown.
         .flush(GRACE)
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await;
     if let Err(error) = &served {
         error!("{error}; abandoned {}", abandoned(error));
     }
-    // No request is left. Now what the requests used.
+    // No request is left. Now close what the requests used.
     let close = async {
         drop(stop);
         let worked = timeout(patience, worker).await.is_ok();
         if !worked {
             error!("the worker did not finish; abandoned 1 job");
         }
-        // Bounded too: an abandoned request may still have a connection.
+        // Bounded too: an abandoned request may still hold a connection.
         let _ = timeout(GRACE, database.close()).await;
         worked
     };
@@ -113,7 +113,7 @@ async fn serve() -> Result<bool, Error> {
     Ok(served.is_ok() && closed)
 }
 
-/// A day at most: the clock cannot express an enormous time.
+/// Parses a time in seconds. A day at most, because the clock cannot express enormous times.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
     Some(seconds.min(DAY))
@@ -140,8 +140,8 @@ async fn welcome(State(app): State<App>) -> Result<&'static str, StatusCode> {
     Ok("Welcome Gin Server")
 }
 
-/// The background worker. When it is to stop, it finishes the current job and takes no other: those are in
-/// the database, for the next start.
+/// The background worker. When it is stopped, it finishes the current job and takes no other. The others are
+/// in the database, for the next start.
 async fn work(
     mut queue: mpsc::Receiver<i64>,
     database: SqlitePool,
@@ -187,7 +187,7 @@ async fn open_database() -> Result<SqlitePool, sqlx::Error> {
     Ok(database)
 }
 
-/// Logs to stderr. Progress is a bar at a terminal, and elsewhere the events of the crate, a line a second.
+/// Logs to stderr. At a terminal, progress is a bar. Elsewhere it is the crate's events, one line per second.
 fn start_logging() {
     let terminal = io::stderr().is_terminal();
     let quiet = if terminal {

@@ -35,9 +35,9 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
         .layer(drain.layer())
         .service(service_fn(hello));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    // Without a timer there is no limit on the time that a request head may take.
+    // Without a timer, a request head may take any time.
     server.http1().timer(TokioTimer::new());
-    // A client that has gone without closing would keep its connection open, and with it the server.
+    // A client that vanishes without closing would keep its connection open, and the server running.
     server
         .http2()
         .timer(TokioTimer::new())
@@ -48,13 +48,13 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // For example no file descriptors left, which is no reason to stop.
+                // For example, no file descriptors are left. That is no reason to stop.
                 Err(_) => {
                     sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },
-            // The port closes. The shutdown waits for the connections that it watches.
+            // The port closes. The shutdown waits for the watched connections.
             () = &mut closing => return,
         };
         let service = TowerToHyperService::new(service.clone());
@@ -70,7 +70,7 @@ async fn accept(listener: TcpListener, drain: &Drain, closing: Reached) {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Kubernetes sends SIGTERM at the same time as it starts to tell its nodes and load balancers that the pod
-//! is leaving. Nothing reports when they all know. So the pod goes on serving for a while: until no request
-//! has arrived for 5 s, at most 15 s.
+//! is leaving. Nothing reports when they all know. So the pod continues to serve until no request has arrived
+//! for 5 s, for at most 15 s.
 
 mod admin;
 
@@ -22,16 +22,16 @@ use tokio::net::TcpListener;
 use tower_drain::{Drain, Shutdown};
 
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     // Altogether less than `terminationGracePeriodSeconds`. The lame duck does not wait for failed probes:
-    // Kubernetes takes the pod out of its endpoints without them.
+    // Kubernetes removes the pod from its endpoints without them.
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(15))
         .quiet_period(Duration::from_secs(5))
         .timeout(Duration::from_secs(25))
-        // A client that is asleep does not fail the deploy.
+        // A stalled client does not fail the deploy.
         .flush(Duration::from_secs(3));
 
     let app = Router::new()
@@ -42,8 +42,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
 
-    // Probes and metrics have a port of their own, which strangers do not reach, and which stays open until the
-    // process ends.
+    // Probes and metrics have their own port. The public cannot reach it, and it stays open until the process
+    // ends.
     let address = env::var("ADMIN_ADDR").unwrap_or_else(|_| "0.0.0.0:9090".into());
     let admin = TcpListener::bind(address).await?;
     tracing::info!("admin port: {}", admin.local_addr()?);

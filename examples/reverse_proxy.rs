@@ -1,5 +1,5 @@
-//! A reverse proxy. Bodies are streamed in both directions, and a request is in flight until the last byte
-//! of its response has come from the upstream server and is passed on.
+//! A reverse proxy. Bodies are streamed in both directions, and a request is in flight until the last byte of
+//! the upstream server's response has been passed on.
 //!
 //! ```sh
 //! UPSTREAM=127.0.0.1:3000 cargo run --example reverse_proxy
@@ -72,7 +72,7 @@ async fn forward(
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));

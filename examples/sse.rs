@@ -1,6 +1,6 @@
-//! Server-sent events: streams without an end, which would keep any graceful shutdown waiting. The layer ends
-//! them when the server closes, and browsers reconnect, to another server. `Last-Event-ID` says where a
-//! client was.
+//! Server-sent events: endless streams, which would keep any graceful shutdown waiting. When the server
+//! closes, the layer ends them, and browsers reconnect to another server. `Last-Event-ID` says where to
+//! continue.
 //!
 //! ```sh
 //! cargo run --example sse
@@ -33,7 +33,7 @@ async fn events(headers: HeaderMap) -> Sse<impl Stream<Item = Result<Event, Infa
 }
 
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)

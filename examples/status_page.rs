@@ -1,5 +1,5 @@
-//! Which request holds up the shutdown? A page that shows it, on a port of its own that stays open while the
-//! other one drains. As JSON too, for curl.
+//! A page that shows which requests hold up the shutdown. It is on its own port, which stays open while the
+//! other one drains. Also as JSON, for curl.
 //!
 //! ```sh
 //! cargo run --example status_page            # then open http://127.0.0.1:8081/, start a few slow
@@ -8,7 +8,7 @@
 //! curl http://127.0.0.1:8081/status.json
 //! ```
 //!
-//! The lame duck takes 5 s, closing and draining at most 20 s. What is left then is cancelled.
+//! The lame duck takes 5 s, closing and draining at most 20 s. Requests that are left then are cancelled.
 
 use std::env;
 use std::io;
@@ -69,7 +69,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let listener = listen("ADDR", "127.0.0.1:8080").await?;
     let address = listener.local_addr()?;
 
-    // On a port of its own, without the layer: reachable to the end, and not counted.
+    // On its own port, without the layer: reachable to the end, and not counted.
     let page = PAGE.replace("{{app}}", &address.to_string());
     let admin = Router::new()
         .route("/", get(async move || Html(page)))

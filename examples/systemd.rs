@@ -1,10 +1,10 @@
-//! A service under systemd, which it notifies: ready, what it is doing, and that it stops. Its units are
+//! A service that notifies systemd when it is ready, what it is doing, and when it stops. Its units are
 //! `systemd/hello.service` and `systemd/hello.socket`.
 //!
 //! With the socket unit, systemd owns the port and passes it to the process (socket activation). At a restart
-//! the old process stops accepting at once, answers what it has, and ends. New connections wait in the
-//! socket's queue for the next process: none is refused, and none is reset. Without the socket unit the
-//! process binds `ADDR`.
+//! the old process stops accepting at once, answers the requests that it has, and ends. New connections wait
+//! in the socket's queue for the next process: none is refused, and none is reset. Without the socket unit
+//! the process binds `ADDR`.
 //!
 //! ```sh
 //! cargo run --example systemd                # outside systemd the notifications go nowhere
@@ -45,7 +45,7 @@ mod unix {
     use tokio::net::{TcpListener, TcpStream};
     use tower_drain::{Drain, Phase, Shutdown};
 
-    /// Accepts connections until a phase is reached. Later ones are the next process's.
+    /// Accepts connections until a phase is reached. Later ones are left to the next process.
     struct AcceptUntil {
         phase: Phase,
         drain: Drain,
@@ -81,8 +81,8 @@ mod unix {
             .layer(drain.layer().track_requests())
             .route_service("/readyz", drain.readiness());
         let (listener, phase, shutdown) = match ListenFd::from_env().take_tcp_listener(0)? {
-            // systemd goes on using this socket: not one for `Shutdown::listener`. What has been accepted
-            // gets half a second to send its first request.
+            // systemd continues to use this socket, so it is not passed to `Shutdown::listener`. Accepted
+            // connections get half a second to send their first request.
             Some(passed) => {
                 passed.set_nonblocking(true)?;
                 let listener = TcpListener::from_std(passed)?;
@@ -122,7 +122,7 @@ mod unix {
             "lame duck: answers, and asks clients to leave",
         )]);
         drain.closing().await;
-        // Not earlier: for systemd it is final, like closing, and a lame duck can be left.
+        // Not earlier: `STOPPING=1` is final, like closing, but a lame duck can be left.
         let status = format!("closing: {} in flight", drain.in_flight());
         let _ = notify(&[NotifyState::Stopping, NotifyState::Status(&status)]);
     }

@@ -1,4 +1,4 @@
-//! HTTPS with axum-server and rustls, on a certificate that is made at the start. For an accept loop of
+//! HTTPS with axum-server and rustls, with a certificate that is generated at start-up. For an accept loop of
 //! your own with tokio-rustls see `tower_drain::recipes`.
 //!
 //! ```sh
@@ -36,14 +36,14 @@ async fn serve(
     let mut server = pin!(server.serve(app.into_make_service()));
     tokio::select! {
         failed = &mut server => return failed,
-        // Without a deadline of its own: the shutdown has one.
+        // Without a deadline, because the shutdown has one.
         () = closing => handle.graceful_shutdown(None),
     }
     server.await
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));

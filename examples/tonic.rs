@@ -26,7 +26,7 @@ use tower_drain::{Drain, Phase, Shutdown};
 
 /// Reports the phases to health checks.
 async fn report_health(drain: Drain, health: HealthReporter) {
-    // The server as a whole, which is what most probes ask for, and the service.
+    // The server as a whole, which most probes check, and the service.
     let services = ["", Greeter::NAME];
     drain.reached(Phase::LameDuck).await;
     for service in services {
@@ -42,15 +42,15 @@ async fn report_health(drain: Drain, health: HealthReporter) {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
-        // Until a health check has failed and no call has arrived for a second, at most five.
+        // Until a health check has failed and no call has arrived for a second, for at most 5 s.
         .lame_duck(Duration::from_secs(5))
         .min_failed_probes(1)
         .quiet_period(Duration::from_secs(1))
-        // A client that is asleep, with no call in flight, is not waited for longer.
+        // A stalled client with no call in flight does not hold up the shutdown for longer.
         .flush(Duration::from_secs(3));
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -64,12 +64,12 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         Ok(check)
     });
 
-    // Health checks are exempt: their streams have no end, and probes are not worth waiting for.
+    // Health checks are exempt: their streams never end, and probes are not worth waiting for.
     let layer = drain
         .layer()
         .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
     let server = tonic::transport::Server::builder()
-        // A client that has gone without closing would keep its connection open, and with it the server.
+        // A client that vanishes without closing would keep its connection open, and the server running.
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .layer(layer)

@@ -1,4 +1,4 @@
-//! HTTP and gRPC on ports of their own, under one shutdown, and an admin port that stays open to the end.
+//! HTTP and gRPC on separate ports, under one shutdown, and an admin port that stays open to the end.
 //!
 //! ```sh
 //! cargo run --example two_servers            # HTTP on 8080, gRPC on 50051, admin on 9090
@@ -33,7 +33,7 @@ async fn bind(name: &str, default: &str) -> io::Result<TcpListener> {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
@@ -41,7 +41,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .min_failed_probes(1)
         .flush(Duration::from_secs(3));
 
-    // One drain, and a layer of it for each server. Any gRPC service will do.
+    // One drain, with a layer for each server. Any gRPC service will do.
     let app = Router::new().route("/", get(hello)).layer(drain.layer());
     let (_, health) = tonic_health::server::health_reporter();
     let grpc = tonic::transport::Server::builder()

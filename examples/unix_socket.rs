@@ -1,5 +1,5 @@
-//! A server on a Unix socket, behind a proxy on the same machine. The next process takes the path over
-//! while the old one still runs, so that no connection is refused.
+//! A server on a Unix socket, behind a proxy on the same machine. The next process takes over the path while
+//! the old one still runs, so that no connection is refused.
 //!
 //! ```sh
 //! cargo run --example unix_socket
@@ -25,9 +25,9 @@ mod server {
         "hello\n"
     }
 
-    /// Binds a name of its own and renames it: at no moment is there no socket at `path`.
+    /// Binds a temporary name and renames it, so that there is always a socket at `path`.
     ///
-    /// A process must not remove the path when it ends. By then it may belong to the next one.
+    /// A process must not remove the path when it ends. By then the path may belong to the next one.
     fn bind(path: &Path) -> io::Result<UnixListener> {
         let own = path.with_extension(std::process::id().to_string());
         // In a container the next process has the same id.
@@ -38,7 +38,7 @@ mod server {
     }
 
     pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
-        // The events of the crate: each phase, progress, and what was late.
+        // Logs the crate's events: phases, progress and timeouts.
         tracing_subscriber::fmt().with_writer(io::stderr).init();
         let drain = Drain::new();
         let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
@@ -47,7 +47,7 @@ mod server {
         let listener = bind(path.as_ref())?;
         tracing::info!("listening on {path}");
         shutdown
-            // Waits until what has connected is accepted, on any kind of socket.
+            // On any kind of socket, waits until the accept queue is empty.
             .listener(&listener)?
             .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
             .await?;

@@ -1,6 +1,6 @@
-//! WebSockets, which outlive their request: hyper drops its body with the 101. Each socket keeps the drain
-//! waiting with the request's permit, and watches `closing()`, so that it can say goodbye (1001, going away)
-//! instead of being cut off.
+//! WebSockets outlive their request: hyper drops the body with the 101. Each socket holds the request's
+//! permit, which keeps the drain waiting, and watches `closing()`, so that it can say goodbye (1001, going
+//! away) instead of being cut off.
 //!
 //! ```sh
 //! cargo run --example websocket              # then connect to ws://127.0.0.1:8080/, and Ctrl-C
@@ -20,7 +20,7 @@ use tower_drain::{Drain, Permit, Shutdown};
 
 async fn upgrade(
     State(drain): State<Drain>,
-    // The request's own, from `share_permit()`: at no moment between request and socket is the count zero.
+    // The request's own, from `share_permit()`: between request and socket, the count is never zero.
     Extension(permit): Extension<Permit>,
     socket: WebSocketUpgrade,
 ) -> Response {
@@ -40,7 +40,7 @@ async fn echo(mut socket: WebSocket, drain: Drain) {
                     code: close_code::AWAY,
                     reason: "the server is going away".into(),
                 };
-                // An error means that the client has gone.
+                // An error means that the client is gone.
                 let _ = socket.send(Message::Close(Some(away))).await;
                 return;
             }
@@ -59,7 +59,7 @@ async fn echo(mut socket: WebSocket, drain: Drain) {
 }
 
 async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // The events of the crate: each phase, progress, and what was late.
+    // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)

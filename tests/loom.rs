@@ -18,7 +18,7 @@ use loom::thread;
 
 use raw::{Entered, GateWord, Generation, Shard, State};
 
-/// A gate as the library puts it together.
+/// A gate, built as in the library.
 struct Gate {
     shards: Vec<Shard<()>>,
     word: GateWord,
@@ -71,7 +71,7 @@ fn a_request_that_enters_during_a_close_is_refused_or_waited_for() {
         let other = gate.clone();
         let enterer = thread::spawn(move || {
             let entered = other.shard(1).enter(generation);
-            // With a count held, the gate is not idle, whatever the closer has done.
+            // While a count is held, the gate is not idle, whatever the closer has done.
             assert!(!entered || !other.state().is_idle());
             entered
         });
@@ -103,7 +103,7 @@ fn a_request_in_a_lame_duck_notices_it_and_is_bound_by_a_close() {
         assert!(!gate.shard(0).enter(generation), "unnoticed");
         assert_eq!(gate.shard(0).enter_slow(generation), Some(Entered::Leaving));
         assert!(gate.shard(0).is_leaving());
-        assert!(!leave(&gate, 0), "idle though not closed");
+        assert!(!leave(&gate, 0), "idle although not closed");
         let in_flight = gate.close();
         assert_eq!(gate.shard(1).enter_slow(generation), None);
         let entered = enterer.join().unwrap();
@@ -195,7 +195,7 @@ fn the_last_leave_during_a_close_is_noticed_by_one_of_them() {
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
         gate.close();
-        // The closer always wakes the waiters. The leaver has to if the closer was first.
+        // The closer always wakes the waiters. The leaver must if the closer was first.
         let idle_at_close = gate.state().is_idle();
         let made_idle = leaver.join().unwrap();
         assert!(gate.state().is_idle());
@@ -204,7 +204,7 @@ fn the_last_leave_during_a_close_is_noticed_by_one_of_them() {
 }
 
 #[test]
-fn of_two_last_leaves_on_two_shards_one_makes_the_gate_idle() {
+fn two_last_leaves_on_two_shards_make_the_gate_idle_once() {
     loom::model(|| {
         let (gate, generation) = open(2);
         assert!(gate.shard(0).enter(generation));
@@ -224,7 +224,7 @@ fn a_clone_during_the_last_leave_keeps_the_gate_busy() {
     loom::model(|| {
         let (gate, generation) = open(1);
         assert!(gate.shard(0).enter(generation));
-        // Two counts: one is cloned while the other is left and the gate is closed.
+        // Two counts: one is cloned while the other is released and the gate is closed.
         gate.shard(0).enter_again();
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
@@ -306,7 +306,7 @@ fn a_service_of_the_last_generation_never_enters_the_next() {
 }
 
 #[test]
-fn work_done_under_a_count_is_seen_by_those_who_see_the_gate_idle() {
+fn a_thread_that_sees_the_gate_idle_sees_the_work_under_its_counts() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let work = Arc::new((UnsafeCell::new(0), UnsafeCell::new(0)));

@@ -1,5 +1,4 @@
-//! The memory of requests and drains. Alone in its process and in a single test, so that nothing else is
-//! measured.
+//! The memory of requests and drains. A single test in its own process, so that nothing else is measured.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
@@ -73,7 +72,7 @@ fn a_million_drained_drains_do_not_grow_the_process() {
 fn a_drain_that_is_dropped_undrained_leaks_what_the_docs_say() {
     const DRAINS: usize = 1_000;
     let leaked = |use_drain: fn()| {
-        // Empties the list of free gates, which would be used first.
+        // Empties the list of free gates, which are used first.
         let _in_use: Vec<_> = (0..2_000).map(|_| Drain::new()).collect();
         let region = Region::new(ALLOCATOR);
         (0..DRAINS).for_each(|_| use_drain());
@@ -82,7 +81,7 @@ fn a_drain_that_is_dropped_undrained_leaks_what_the_docs_say() {
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = threads.next_power_of_two().min(64);
-    // A shard is 128 bytes; the rest is shared by them.
+    // A shard is 128 bytes; the shards share the rest.
     let open = leaked(|| drop(use_one(false)));
     assert!(open <= 256 + 128 * shards, "{open} bytes");
     let with_a_permit = leaked(|| {
@@ -108,7 +107,7 @@ fn a_request_in_flight_allocates_nothing() {
         in_flight.push(future.poll(cx));
     }
     assert_eq!(drain.in_flight(), 1_000);
-    // The thread of the test harness may allocate a little meanwhile, which is not once per request.
+    // The thread of the test harness may allocate a little meanwhile, but not once per request.
     let allocations = region.change().allocations;
     assert!(allocations < 100, "{allocations} allocations");
 }

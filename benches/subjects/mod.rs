@@ -1,5 +1,5 @@
-//! What the benches of a request have in common: a service that does nothing, the floor under any counting
-//! layer, and one request as a server makes it.
+//! Shared by the benches of a request: a service that does nothing, the floor for any counting layer, and one
+//! request as a server makes it.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -60,7 +60,7 @@ impl Drop for Count {
 }
 
 pin_project! {
-    /// Keeps a guard until a future or a body is dropped.
+    /// Holds a guard until a future or a body is dropped.
     pub(crate) struct Guarded<T, G> {
         #[pin]
         inner: T,

@@ -1,5 +1,5 @@
-//! Connections of an accept loop: asked to leave while closing, counted, and closed at last. Needs the
-//! feature `hyper-util`.
+//! Watches the connections of an accept loop: counts them, asks them to leave while closing, and closes the
+//! rest. Needs the feature `hyper-util`.
 
 mod watched;
 
@@ -9,24 +9,23 @@ pub use self::watched::{ConnectionClosed, WatchedConnection};
 use crate::drain::{Drain, OpenConnection};
 
 impl Drain {
-    /// Watches a connection of hyper or hyper-util, for servers with an accept loop of their own.
+    /// Watches a connection of hyper or hyper-util, for servers with their own accept loop.
     ///
     /// Poll the returned future instead of the connection. It asks the connection to leave, by
-    /// `graceful_shutdown`, when [`Phase::Closing`](crate::Phase::Closing) begins. Not earlier: in the lame duck
-    /// hyper would close an idle HTTP/1 connection while a request is on its way to it. There the header
-    /// `Connection: close` of the next response asks the client to leave.
+    /// `graceful_shutdown`, when [`Phase::Closing`](crate::Phase::Closing) begins. Not earlier: in the lame
+    /// duck, hyper would close an idle HTTP/1 connection while a request is on its way. Instead, the next
+    /// response asks the client to leave, with `Connection: close`.
     ///
-    /// A client has at least 100 ms, from this call on, to send its first request. A request that has arrived is
-    /// served.
+    /// From this call on, a client has at least 100 ms to send its first request. A request that has arrived
+    /// is served.
     ///
-    /// The connection is open from this call until the future completes or is dropped. So watch it before you
-    /// spawn a task. [`Shutdown::run`](crate::Shutdown::run) waits for open connections as it waits for
-    /// the server, so the accept loop may return as soon as it is asked to close. It closes those that are left
-    /// at its deadline; see [`close_connections`](Self::close_connections).
+    /// The connection counts as open from this call until the future completes or is dropped. So watch it
+    /// before you spawn a task. [`Shutdown::run`](crate::Shutdown::run) waits for open connections as it
+    /// waits for the server, so the accept loop may return as soon as it is asked to close. At its deadline
+    /// it closes those that are left; see [`close_connections`](Self::close_connections).
     ///
-    /// The layer is still needed to count and refuse requests. A connection that is upgraded, to a WebSocket for
-    /// example, has completed for this purpose: [share the request's
-    /// permit](crate::DrainLayer::share_permit) with it.
+    /// The layer is still needed to count and refuse requests. An upgraded connection, such as a WebSocket,
+    /// no longer counts as open: [share the request's permit](crate::DrainLayer::share_permit) with it.
     ///
     /// # Examples
     ///
@@ -72,13 +71,13 @@ impl Drain {
     /// Closes the [watched](Self::watch) connections that are open, in any phase, and returns how many this
     /// call closed.
     ///
-    /// Each is dropped when its task runs next, for which it is woken, with whatever it has not sent. Its
-    /// future completes with [`ConnectionClosed`]. This ends peers that no graceful shutdown can end: one that
-    /// never answers a PING, that has sent half a request, or that has stopped reading.
+    /// The task of each connection is woken. When it runs next, it drops the connection with everything not
+    /// yet sent, and the future completes with [`ConnectionClosed`]. This ends connections that no graceful
+    /// shutdown can end: the peer never answers a PING, has sent half a request, or has stopped reading.
     ///
-    /// Handlers of such a connection are dropped too, tracked or not. Connections that are watched later are not
-    /// affected. [`Shutdown::run`](crate::Shutdown::run) calls this at its deadline, after the requests have
-    /// been cancelled and a second has passed for the answers.
+    /// Handlers of such a connection are dropped too, tracked or not. Connections that are watched later are
+    /// not affected. [`Shutdown::run`](crate::Shutdown::run) calls this at its deadline, after it has
+    /// cancelled requests and left a second for the answers.
     pub fn close_connections(&self) -> usize {
         self.close_open_connections()
     }

@@ -13,10 +13,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::drain::{BoxError, OpenConnection};
 
-/// How long a client has, after it connected, to send its first request.
+/// How long a client has to send its first request after it has connected.
 const FIRST_REQUEST: Duration = Duration::from_millis(100);
-/// From the beginning of closing to the goodbye. In this time the runtime reports what has arrived. Without it
-/// hyper closes a connection whose request is in the kernel's buffer.
+/// The time from the beginning of closing to the goodbye, in which the runtime reports requests that have
+/// arrived. Without it, hyper closes a connection whose request is in the kernel's buffer.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
 pin_project! {
@@ -35,10 +35,10 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping this future drops the connection, as without this crate.
+    /// Dropping this future drops the connection.
     #[must_use = "a connection is not served unless it is polled"]
     pub struct WatchedConnection<C> {
-        // Until it ends. Dropped first, so that it is counted until then.
+        // `None` once it has ended. Dropped first, so that the connection is counted until then.
         #[pin]
         connection: Option<C>,
         open: Option<OpenConnection>,
@@ -80,15 +80,15 @@ impl<C> WatchedConnection<C> {
         }
     }
 
-    /// Asks this connection to leave during the lame duck already, at a random moment in the first half of what
-    /// is left of it. So the clients do not all connect to another server at once.
+    /// Asks this connection to leave in the lame duck, at a random time in the first half of what is left of
+    /// it. So the clients do not all connect to another server at once.
     ///
-    /// Only for connections that are known to be HTTP/2, by ALPN or because the port serves gRPC alone: a client
-    /// that gets a GOAWAY loses no request. A client that keeps an HTTP/1 connection would lose the one that is
-    /// on its way.
+    /// Use it only for connections that are known to be HTTP/2, by ALPN or because the port serves only gRPC:
+    /// a client that gets a GOAWAY loses no request. An HTTP/1 client would lose a request that is on its
+    /// way.
     ///
-    /// A lame duck that was entered by [`Drain::lame_duck`](crate::Drain::lame_duck) has no known end until a
-    /// [`Shutdown`](crate::Shutdown) starts. Without one the connection is asked while closing, like others.
+    /// After [`Drain::lame_duck`](crate::Drain::lame_duck), the end of the lame duck is unknown until a
+    /// [`Shutdown`](crate::Shutdown) starts. If none starts, the connection is asked while closing.
     ///
     /// # Examples
     ///
@@ -121,16 +121,16 @@ where
     fn poll_open(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let this = self.project();
         let (Some(mut connection), Some(open)) = (this.connection.as_pin_mut(), this.open) else {
-            // It has completed before.
+            // Polled again after it has completed.
             return Poll::Pending;
         };
-        // Before the looks that follow, which would miss a change after them.
+        // Before the checks that follow, so that a change after them wakes the task.
         open.register(cx.waker());
         if open.is_closed() {
             return Poll::Ready(Err(ConnectionClosed.into()));
         }
         if this.goodbye.is_due(open, *this.opened, cx) {
-            // A request that has arrived is read first. hyper closes an idle connection without a look.
+            // Read a request that has arrived first: hyper closes an idle connection without reading.
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
             }
@@ -153,7 +153,8 @@ where
         let mut this = self.project();
         this.connection.set(None);
         let closed = this.open.take().is_some_and(|open| open.is_closed());
-        // A connection that was counted as closed does not end with `Ok`, even if it completed in that moment.
+        // A connection that was counted as closed does not end with `Ok`, even if it completes at the same
+        // time.
         Poll::Ready(result.and_then(|()| {
             if closed {
                 Err(ConnectionClosed.into())
@@ -199,9 +200,9 @@ fn timer(at: Instant) -> Pin<Box<Sleep>> {
     Box::pin(sleep_until(at))
 }
 
-/// Returns a random time between two. The first if it is the later one.
+/// Returns a random time between `from` and `to`, or `from` if it is the later one.
 fn random_between(from: Instant, to: Instant) -> Instant {
-    // Each of std's hashers has a random key of its own.
+    // Each of std's hashers has its own random key.
     let random = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
     // Not after `to`, so there is no overflow.
     from + to.saturating_duration_since(from).mul_f64(random)

@@ -1,8 +1,8 @@
-//! The connections that are watched: how many are open, and how each of them is woken and closed.
+//! Watched connections: counts, wakes and closes them.
 //!
-//! A connection is polled for each packet, so a poll takes no lock: it reads the gate's word, and a cell of
-//! the connection's own. It stores its waker only if that differs from the one before. A change of phase
-//! does not take the wakers, so they stay registered.
+//! A connection is polled for each packet, so a poll takes no lock: it reads the gate's word and the
+//! connection's own cell. It stores its waker only if the waker has changed. A change of phase wakes by
+//! reference, so wakers stay registered.
 #![cfg_attr(not(feature = "hyper-util"), allow(dead_code))]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::gate::{GateRef, lock};
 #[derive(Default)]
 pub(super) struct Connections {
     open: Mutex<Open>,
-    /// Wakes those who wait until none is open.
+    /// Wakes tasks that wait until none is open.
     none_open: Notify,
     /// When the lame duck ends, if a shutdown has announced it.
     lame_duck_end: OnceLock<Instant>,
@@ -36,7 +36,7 @@ struct Open {
 struct Slot {
     waker: Mutex<Option<Arc<Waker>>>,
     closed: OnceLock<()>,
-    /// Whether it is woken for the end of a lame duck.
+    /// Whether the connection is woken for the end of a lame duck.
     wakes_in_lame_duck: OnceLock<()>,
 }
 
@@ -58,7 +58,7 @@ impl Connections {
         lock(&self.open).slots.len()
     }
 
-    /// Wakes every connection for a change of phase.
+    /// Wakes every connection after a change of phase.
     pub(super) fn wake(&self) {
         self.wake_if(|_| true);
     }
@@ -83,7 +83,7 @@ impl Connections {
     /// Waits until no connection is open.
     pub(super) async fn none_open(&self) {
         loop {
-            // Created before the look, so that it sees each change after it.
+            // Created before the check, so that it sees each change after it.
             let changed = self.none_open.notified();
             if self.len() == 0 {
                 return;
@@ -92,7 +92,7 @@ impl Connections {
         }
     }
 
-    /// Lets connections say goodbye before the end of the lame duck.
+    /// Announces the end of the lame duck, so that connections can say goodbye before it.
     pub(super) fn announce_lame_duck_end(&self, at: Instant) {
         if self.lame_duck_end.set(at).is_ok() {
             self.wake_if(|slot| slot.wakes_in_lame_duck.get().is_some());
@@ -119,21 +119,21 @@ impl OpenConnection {
         }
     }
 
-    /// Registers the task to be woken. Changes that it does not see afterwards will wake it.
+    /// Registers the task, to be woken by changes that it does not see after this call.
     ///
-    /// The lock is taken after the change by those who wake. So either they find this waker, or the lock orders
-    /// the change before what the caller looks at next.
+    /// A thread that wakes takes the lock after its change. So either it finds this waker, or the lock orders
+    /// the change before the caller's next check.
     pub(crate) fn register(&mut self, waker: &Waker) {
         let registered = self.registered.as_ref();
         if registered.is_some_and(|registered| registered.will_wake(waker)) {
             return;
         }
         self.registered = Some(Arc::new(waker.clone()));
-        // The one before is dropped after the lock.
+        // The previous waker is dropped after the lock is released.
         let _before = mem::replace(&mut *lock(&self.slot.waker), self.registered.clone());
     }
 
-    /// Whether it has to end at once.
+    /// Whether the connection must end at once.
     pub(crate) fn is_closed(&self) -> bool {
         self.slot.closed.get().is_some()
     }
@@ -148,8 +148,8 @@ impl OpenConnection {
         self.gate.is_closing()
     }
 
-    /// Returns when the lame duck ends, if a shutdown has announced it. `None` once it is over: then that shutdown
-    /// was dropped.
+    /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time, because then
+    /// the shutdown was dropped.
     pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
         let end = self.drain.shared.connections.lame_duck_end.get().copied();
         end.filter(|end| *end > Instant::now())

@@ -16,13 +16,13 @@ pub struct TryAcquireError;
 
 /// Error returned when a wait ends with work still in flight.
 ///
-/// From [`Drain::drain`](crate::Drain::drain), what is still in flight goes on, new requests are
-/// refused as before, and you may wait again.
+/// After [`Drain::drain`](crate::Drain::drain), work in flight continues, new requests are still refused, and
+/// you may wait again.
 ///
-/// From [`Shutdown::run`](crate::Shutdown::run), the requests are counted and named before they are
-/// [cancelled](crate::Drain::cancel). If [`in_flight`](Self::in_flight) is zero, only the server
-/// had not ended: it still had connections to flush and close. With watched connections `Display` counts
-/// them then: `1 connection still open after 3.0s`.
+/// [`Shutdown::run`](crate::Shutdown::run) counts and names the requests before it
+/// [cancels](crate::Drain::cancel) them. If [`in_flight`](Self::in_flight) is zero, only the server had not
+/// ended: it still had connections to flush and close. If they are watched, `Display` counts them:
+/// `1 connection still open after 3.0s`.
 ///
 /// `Display` writes one line, with the oldest requests if a layer tracks them:
 /// `1 still in flight after 3.0s: GET /export (body, 64.1s)`.
@@ -96,7 +96,7 @@ impl fmt::Display for Unfinished {
         }
         write!(f, "{} still in flight after {elapsed:.1?}", self.in_flight)?;
         if self.requests.is_empty() {
-            // Jobs, for example, or upgraded connections.
+            // For example jobs, or upgraded connections.
             let none = if self.tracks_requests {
                 ", none of them tracked"
             } else {
@@ -113,7 +113,7 @@ impl fmt::Display for Unfinished {
     }
 }
 
-/// Shows as many requests as `Display`, because there may be thousands.
+/// Shows only as many requests as `Display`, because there may be thousands.
 impl fmt::Debug for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unfinished")

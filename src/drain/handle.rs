@@ -12,13 +12,12 @@ use crate::gate::{Admission, Permit, lock};
 /// Cloning is cheap and gives another handle of the same drain. Handles may be used by any number of
 /// tasks and threads at once, inside or outside a runtime.
 ///
-/// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If the last handle
-/// of a drain is dropped before draining started, nothing can start it any more, and its services go on
-/// serving and counting. A [`DrainLayer`], a [`Readiness`] and the futures of a drain hold a handle, a
-/// [`DrainService`] does not.
+/// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If the last handle of a
+/// drain is dropped before draining starts, it never starts, and the services continue to serve and count. A
+/// [`DrainLayer`], a [`Readiness`] and the futures of a drain hold a handle, a [`DrainService`] does not.
 ///
-/// The memory of a drain is reused by later drains once it has been drained and its handles are dropped. If
-/// the last handle is dropped earlier, it is leaked: 320 bytes with 2 cores, 8,256 with 64.
+/// Once a drain has been drained and its handles are dropped, later drains reuse its memory. If the last
+/// handle is dropped earlier, the memory is leaked: 320 bytes with 2 cores, 8,256 with 64.
 ///
 /// [`DrainLayer`]: crate::DrainLayer
 /// [`DrainService`]: crate::DrainService
@@ -87,8 +86,7 @@ impl Drain {
     /// Returns the number of permits, clones included: requests in flight, and work that called
     /// [`try_acquire`](Self::try_acquire).
     ///
-    /// While requests come and go, this is a snapshot. Once [`Phase::Drained`] is reached it is zero for
-    /// good.
+    /// While requests come and go, this is a snapshot. Once [`Phase::Drained`] is reached, it stays zero.
     pub fn in_flight(&self) -> usize {
         self.shared.gate.in_flight()
     }
@@ -102,9 +100,8 @@ impl Drain {
     /// Acquires a [`Permit`] for work that is not an HTTP request, such as a job from a queue or an
     /// upgraded connection.
     ///
-    /// The drain waits until the permit and all its clones are dropped. Permits are available until
-    /// draining starts. A loop that takes jobs should therefore stop on [`closing`](Self::closing), or it
-    /// takes jobs until requests are refused.
+    /// The drain waits until the permit and all its clones are dropped. Permits are available until draining
+    /// starts. A loop that takes jobs should stop earlier, on [`closing`](Self::closing).
     ///
     /// # Errors
     ///
@@ -116,7 +113,7 @@ impl Drain {
     /// # use tower_drain::Drain;
     /// # async fn example(drain: Drain, mut jobs: tokio::sync::mpsc::Receiver<u32>) {
     /// let mut closing = std::pin::pin!(drain.closing());
-    /// // The permit first: no job is taken that cannot be worked on.
+    /// // Acquire the permit first, so that no job is taken without one.
     /// while let Ok(permit) = drain.try_acquire() {
     ///     let job = tokio::select! {
     ///         biased;
@@ -179,13 +176,13 @@ impl Drain {
     /// [`start_draining`](Self::start_draining).
     ///
     /// An HTTP/2 client learns one round trip late that the server is leaving, and sends requests until then.
-    /// So let the server end, or give it a moment, before you start draining.
+    /// So wait until the server has ended, or for longer than a round trip, before you start draining.
     ///
     /// Returns true if this call made the change, false if the drain is closing or draining already.
     ///
     /// # Examples
     ///
-    /// A server without [`Shutdown`](crate::Shutdown), which does the same and more:
+    /// Without a [`Shutdown`](crate::Shutdown), which does this and more:
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -221,7 +218,7 @@ impl Drain {
     /// ```
     pub fn close(&self) -> bool {
         let turn = lock(&self.shared.lame_duck_since);
-        // Before the waiters are woken, whose requests may end at once.
+        // Counted before the waiters are woken, because their requests may end at once.
         let in_flight = self.in_flight();
         let changed = self.shared.gate.start_closing();
         drop(turn);
@@ -233,8 +230,8 @@ impl Drain {
 
     /// Starts draining: new requests are refused from now on. This cannot be undone.
     ///
-    /// When it returns, no request is admitted any more that [`drained`](Self::drained) does not wait for,
-    /// whether this call or a concurrent one made the change. [`closing`](Self::closing) resolves too.
+    /// Once it returns, [`drained`](Self::drained) waits for every request that was admitted, even if a
+    /// concurrent call made the change. [`closing`](Self::closing) resolves too.
     ///
     /// Returns true if this call made the change.
     pub fn start_draining(&self) -> bool {
@@ -246,7 +243,7 @@ impl Drain {
             let at = Instant::now();
             DrainStart { at, in_flight }
         });
-        // Outside of the cell: a waker may run any code, another `start_draining` too.
+        // Outside of the cell: a waker may run any code, even another `start_draining`.
         if changed && !was_closing {
             self.shared.connections.wake();
         }

@@ -35,8 +35,8 @@ pub(super) fn draining(drain: &Drain) {
     );
 }
 
-/// Logged once per drain, by the first waiter that sees it. Not by the task that drops the last permit,
-/// which should not have to run a subscriber.
+/// Logs once per drain, in the first waiter that sees it. Not in the task that drops the last permit, which
+/// should not have to run a subscriber.
 pub(super) fn drained(drain: &Drain) {
     let Some(start) = drain.first_to_see_drained() else {
         return;

@@ -59,8 +59,8 @@ pin_project! {
 impl Drain {
     /// Returns a future that resolves once `phase` or a later one is reached.
     ///
-    /// Any number of futures may wait, created before or after the change. A lame duck that is
-    /// [left](Self::resume) before the future is polled goes unnoticed; the later phases are final and
+    /// Any number of futures may wait, created before or after the change. If a lame duck is
+    /// [left](Self::resume) before the future is polled, the future misses it. Later phases are final and
     /// never missed.
     ///
     /// # Examples
@@ -82,8 +82,8 @@ impl Drain {
     /// Returns a future that resolves once the server should close: [`close`](Self::close) or
     /// [`start_draining`](Self::start_draining) was called.
     ///
-    /// Pass it to a server's graceful shutdown, and watch it in streams and loops that have no end of
-    /// their own. [`Shutdown::run`](crate::Shutdown::run) passes it to the server by itself.
+    /// Pass it to a server's graceful shutdown, and use it to end streams and loops that would never end.
+    /// [`Shutdown::run`](crate::Shutdown::run) passes it to the server for you.
     pub fn closing(&self) -> Reached {
         self.reached(Phase::Closing)
     }
@@ -95,7 +95,7 @@ impl Drain {
 
     /// Returns a future that resolves once draining has started and nothing is in flight.
     ///
-    /// It starts nothing and has no deadline; for both see [`drain`](Self::drain).
+    /// It does not start draining and has no deadline; for both see [`drain`](Self::drain).
     pub fn drained(&self) -> Reached {
         self.reached(Phase::Drained)
     }

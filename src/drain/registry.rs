@@ -1,9 +1,9 @@
-//! The registry of tracked requests: their names, and how each of them is cancelled.
+//! The registry of tracked requests: names and cancels them.
 //!
-//! A drain has one registry, made when a layer first asks for it. Like a gate it is `&'static`, so that
+//! A drain has one registry, created when a layer first asks for it. Like a gate it is `&'static`, so that
 //! services hold it without a reference count, and it is reused once its drain has been drained. It is
-//! sharded like a gate, so that threads write to shards of their own. Readers lock one shard at a time,
-//! and wake nothing while they hold it.
+//! sharded like a gate, so that each thread writes to its own shard. Readers lock one shard at a time, and
+//! wake nothing while they hold it.
 
 use std::mem;
 use std::sync::{Mutex, OnceLock};
@@ -18,7 +18,7 @@ use crate::gate::{Sharded, lock};
 /// Registries that no drain uses. All their slots are free.
 static FREE: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
 
-/// What the middleware wants to know about a request that has been cancelled.
+/// What the middleware needs to answer a cancelled request.
 pub(crate) type Tag = u64;
 
 #[derive(Default)]
@@ -32,13 +32,13 @@ pub(super) struct RegistryOwner {
     registry: OnceLock<&'static Registry>,
 }
 
-/// A request in the registry. Dropping it removes the request. One word, because futures and bodies that
-/// are not tracked have room for it too.
+/// A request in the registry. Dropping it removes the request. One word, because untracked futures and bodies
+/// reserve space for it too.
 pub(crate) struct TrackedRequest {
     slot: &'static Slot,
 }
 
-/// Slots that are used and freed. Memory for the highest number so far is kept.
+/// Used and free slots. Memory for the highest number so far is kept.
 #[derive(Default)]
 struct Slots {
     chunks: Vec<&'static [Slot]>,
@@ -48,10 +48,10 @@ struct Slots {
 
 const CHUNK: usize = 64;
 
-/// Aligned, so that no two threads write to the same cache lines, wherever the allocator puts them.
+/// Aligned, so that no two threads write to the same cache lines, wherever the allocator puts the slots.
 #[repr(align(128))]
 struct Slot {
-    /// Where it is given back.
+    /// Where the slot is returned.
     shard: &'static Mutex<Slots>,
     /// Locked after the shard, or alone.
     state: Mutex<SlotState>,
@@ -61,7 +61,7 @@ struct SlotState {
     request: Option<Entry>,
     /// The next free slot, if this one is free.
     next_free: Option<&'static Slot>,
-    // Outside of the entry, so that only as much is copied as the texts are long.
+    // Outside of the entry, so that setting them copies only the bytes of the texts.
     method: MethodText,
     path: PathText,
 }
@@ -71,15 +71,15 @@ struct Entry {
     stage: RequestStage,
     cancelled: bool,
     tag: Tag,
-    /// Of the task that runs the handler or sends the body, while it waits.
+    /// Wakes the task that runs the handler or sends the body, while it waits.
     waker: Option<Waker>,
 }
 
 impl Drain {
     /// Returns the requests in flight, oldest first.
     ///
-    /// Only those of layers that [track requests](crate::DrainLayer::track_requests) are known. For
-    /// 100,000 requests this takes some milliseconds, and may delay requests that start or end meanwhile.
+    /// Lists only requests of layers that [track requests](crate::DrainLayer::track_requests). For 100,000
+    /// requests this takes some milliseconds, and may delay requests that start or end meanwhile.
     pub fn requests(&self) -> Vec<InFlightRequest> {
         let registry = self.shared.registry.get();
         registry.map_or_else(Vec::new, Registry::requests)
@@ -87,18 +87,18 @@ impl Drain {
 
     /// Cancels the requests in flight, in any phase, and returns how many this call cancelled.
     ///
-    /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are reached:
+    /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are cancelled:
     ///
     /// - A handler that is still running is dropped. Its client gets the default refusal.
     /// - A response body that is still being sent ends with an error, so that it does not look complete:
-    ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that
-    ///   carry status 14. A body that completes in the same moment is complete.
+    ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that carry
+    ///   status 14. A body that completes at the same time is not cut off.
     ///
-    /// This happens when the request's task runs next, for which it is woken. So wait for
+    /// The request's task is woken, and this happens when it runs next. So wait for
     /// [`drained`](Self::drained) afterwards. Cancelling does not reach a handler that blocks its thread,
-    /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it
-    /// has all of it or because its client reads too slowly. It starts nothing: new requests are admitted
-    /// or refused as before.
+    /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it has
+    /// buffered all of it or because its client reads too slowly. It does not start draining: new requests
+    /// are admitted or refused as before.
     pub fn cancel(&self) -> usize {
         let registry = self.shared.registry.get();
         registry.map_or(0, Registry::cancel)
@@ -119,7 +119,7 @@ impl RegistryOwner {
         self.registry.get().copied()
     }
 
-    /// Makes the registry available to other drains. Only for one that no service writes to any more.
+    /// Makes the registry available to other drains. No service may write to it any more.
     pub(super) fn recycle(&mut self) {
         lock(&FREE).extend(self.registry.take());
     }
@@ -212,7 +212,7 @@ impl TrackedRequest {
         self.slot.poll_cancelled(cx)
     }
 
-    /// Returns the tag if the request has been cancelled. If not, notes that the handler has responded.
+    /// Returns the tag if the request has been cancelled. If not, records that the handler has responded.
     #[inline]
     pub(crate) fn responded(&self) -> Option<Tag> {
         self.slot.responded()
@@ -228,8 +228,8 @@ impl Drop for TrackedRequest {
 
 // === impl Slot ===
 
-/// What requests do with their slots. Out of line, because most requests are not tracked. And by slot: a
-/// future whose fields are not referred to from outside stays in registers.
+/// The operations of requests. Out of line, because most requests are not tracked. On the slot, not on a
+/// field of the future: a future whose fields are not borrowed stays in registers.
 impl Slot {
     #[inline(never)]
     fn poll_cancelled(&'static self, cx: &mut Context<'_>) -> Option<Tag> {

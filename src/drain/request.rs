@@ -1,11 +1,11 @@
-//! A request in flight as it is shown, and text from clients: cut when it is kept, escaped when it is shown.
+//! Snapshots of requests in flight, and text from clients: truncated when stored, escaped when shown.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-/// As much of a method as is kept and shown.
+/// The part of a method that is stored and shown.
 pub(crate) type MethodText = Text<20>;
-/// As much of a path as is kept and shown.
+/// The part of a path that is stored and shown.
 pub(crate) type PathText = Text<128>;
 
 /// A snapshot of a request in flight.
@@ -34,7 +34,7 @@ pub struct InFlightRequest {
     stage: RequestStage,
 }
 
-/// How far a request in flight has come.
+/// Stage of a request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestStage {
@@ -82,7 +82,7 @@ impl InFlightRequest {
         self.age
     }
 
-    /// Returns how far the request has come.
+    /// Returns the stage of the request.
     pub fn stage(&self) -> RequestStage {
         self.stage
     }
@@ -127,7 +127,7 @@ impl fmt::Display for RequestStage {
     }
 }
 
-/// The first `N` bytes of a text, in place: keeping it allocates nothing. `N` is at most 255.
+/// The first `N` bytes of a text, stored inline without an allocation. `N` is at most 255.
 #[derive(Clone, Copy)]
 pub(crate) struct Text<const N: usize> {
     length: u8,
@@ -167,18 +167,18 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Escapes what a terminal or a log must not see raw: control characters, line separators, and
+/// Escapes text that must not reach a terminal or a log raw: control characters, line separators, and
 /// invisible or direction-changing characters.
 impl<const N: usize> fmt::Display for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.as_str().chars() {
             match character {
                 '\'' | '"' => f.write_char(character)?,
-                // Letters and a symbol by category, but blank.
+                // Letters and a symbol by category, but shown blank.
                 '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' => {
                     write!(f, "{}", character.escape_unicode())?;
                 }
-                // Leaves what is printable as it is.
+                // Leaves printable characters unchanged.
                 other => write!(f, "{}", other.escape_debug())?,
             }
         }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_printable_is_escaped() {
+    fn unprintable_characters_are_escaped() {
         // C0, DEL, C1, zero width, bidi, line and paragraph separators, byte order mark, fillers.
         for character in [
             '\0', '\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200b}', '\u{200d}', '\u{200e}',

@@ -1,4 +1,4 @@
-//! The state that the handles of a drain share, and what the other modules of the crate use of it.
+//! The state that the handles of a drain share, and its methods for other modules of the crate.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -11,22 +11,21 @@ use super::registry::RegistryOwner;
 use super::{Drain, InFlightRequest, Phase, Registry};
 use crate::gate::{GateOwner, GateRef, lock};
 
-/// What the handles of a drain share.
+/// State shared by the handles of a drain.
 pub(super) struct Shared {
     pub(super) gate: GateOwner,
     pub(super) registry: RegistryOwner,
     pub(super) connections: Connections,
-    /// When the current lame duck began. The lock also makes those who change the phase before draining
-    /// take turns.
+    /// When the current lame duck began. The lock also serializes the changes of phase before draining.
     pub(super) lame_duck_since: Mutex<Option<Instant>>,
-    /// How draining started. Makes a concurrent caller of `start_draining` wait until all of the gate is
+    /// How draining started. Makes concurrent callers of `start_draining` wait until all of the gate is
     /// closed.
     pub(super) drain_start: OnceLock<DrainStart>,
     /// How often readiness has failed since the lame duck began.
     pub(super) failed_probes: watch::Sender<u32>,
-    /// Set by the first waiter that sees that nothing is in flight, which logs it.
+    /// Set by the first waiter that sees the end of the drain, and logs it.
     pub(super) drained_logged: OnceLock<()>,
-    /// The latest known end of the latest phase that has one.
+    /// The latest deadline of the latest phase that has one.
     pub(super) deadline: Mutex<Option<(Phase, Instant)>>,
 }
 
@@ -54,7 +53,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The gate is reused in the same case, when it is dropped after this.
+        // Under the same condition the gate is reused, when it is dropped after this.
         if self.gate.state().is_idle() {
             self.registry.recycle();
         }
@@ -80,7 +79,7 @@ impl Drain {
         self.shared.registry.get().is_some()
     }
 
-    /// Makes a present or later lame duck final, because a shutdown has started.
+    /// Makes the current or any later lame duck final, because a shutdown has started.
     pub(crate) fn commit(&self) {
         self.shared.gate.commit();
     }
@@ -95,7 +94,7 @@ impl Drain {
         *lock(&self.shared.lame_duck_since)
     }
 
-    /// Returns when the last request arrived in the lame duck, or else when that began. `None` before it.
+    /// Returns when a request last arrived in the lame duck, or else when it began. `None` before it.
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
         let since = self.lame_duck_since()?;
         Some(
@@ -106,16 +105,16 @@ impl Drain {
         )
     }
 
-    /// Records the latest end of `phase`. `None` bounds nothing.
+    /// Records a deadline of `phase`. `None` has no effect.
     pub(crate) fn set_deadline(&self, phase: Phase, at: Option<Instant>) {
         if let Some(at) = at {
             let mut deadline = lock(&self.shared.deadline);
-            // A later phase takes precedence, and in the same phase the later end.
+            // A later phase takes precedence, and in the same phase the later deadline.
             *deadline = (*deadline).max(Some((phase, at)));
         }
     }
 
-    /// Sets the end of the lame duck. `None` bounds nothing.
+    /// Announces the end of the lame duck. `None` has no effect.
     pub(crate) fn announce_lame_duck_end(&self, at: Option<Instant>) {
         self.set_deadline(Phase::LameDuck, at);
         if let Some(at) = at {
@@ -148,7 +147,7 @@ impl Drain {
         self.shared.drain_start.get().copied()
     }
 
-    /// Returns how draining started, to the first caller after the drain has finished.
+    /// Returns how draining started, but only to the first caller. Call it once the drain has finished.
     pub(super) fn first_to_see_drained(&self) -> Option<DrainStart> {
         self.drain_start()
             .filter(|_| self.shared.drained_logged.set(()).is_ok())

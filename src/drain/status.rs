@@ -30,7 +30,7 @@ pub struct DrainStatus {
     oldest: Vec<InFlightRequest>,
 }
 
-/// Enough for a page.
+/// The maximum number of requests in a status, enough for a page.
 const MAX_OLDEST: usize = 20;
 
 impl Drain {
@@ -42,7 +42,7 @@ impl Drain {
 
 impl DrainStatus {
     pub(super) fn new(drain: &Drain) -> Self {
-        // The phase first: it only advances, so a later count of zero agrees with `Drained`.
+        // The phase first: if it is `Drained`, the count that is read later is zero.
         let phase = drain.phase();
         Self {
             phase,
@@ -70,10 +70,10 @@ impl DrainStatus {
         self.refused
     }
 
-    /// Returns how much longer the phase can last, or `None` if nothing bounds it.
+    /// Returns how much longer the phase can last, or `None` if it has no deadline.
     ///
-    /// In a lame duck and while closing, a [`Shutdown`](crate::Shutdown) sets the bound. While draining it
-    /// is the latest deadline of the waits.
+    /// In a lame duck and while closing, a [`Shutdown`](crate::Shutdown) sets the deadline. While draining,
+    /// it is the latest deadline of the waits.
     pub fn time_left(&self) -> Option<Duration> {
         self.time_left
     }

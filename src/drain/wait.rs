@@ -39,10 +39,9 @@ pin_project! {
 impl Drain {
     /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
     ///
-    /// Draining starts when this is called, and so does the clock; not when the future is first polled.
-    /// Several waits may run, each with its own deadline. With a `timeout` of zero it starts draining, and the
-    /// future returns at once. A timeout that is too long for the clock, such as [`Duration::MAX`], means no
-    /// deadline.
+    /// Draining and the timeout start with this call, not with the first poll of the future. Several waits
+    /// may run, each with its own deadline. With a `timeout` of zero, the future returns at once. A timeout
+    /// that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     ///
     /// # Errors
     ///
@@ -52,7 +51,7 @@ impl Drain {
         self.wait(now, now.checked_add(timeout))
     }
 
-    /// Like [`drain`](Self::drain), with an absolute deadline. One that has passed is a timeout of zero.
+    /// Like [`drain`](Self::drain), with an absolute deadline. A past deadline is a timeout of zero.
     ///
     /// # Errors
     ///
@@ -105,7 +104,7 @@ impl Future for DrainWait {
             return Poll::Ready(Ok(DrainReport::new(drain, *this.since)));
         }
         if unfinished.in_flight() == 0 {
-            // Another thread is dropping the last permit, and wakes this task when it has.
+            // Another thread is dropping the last permit, and then wakes this task.
             return Poll::Pending;
         }
         log::timed_out(&unfinished);

@@ -1,4 +1,4 @@
-//! Gates, the free list of them, and the right to close one.
+//! Gates, their free list, and the owner that closes one.
 
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -13,24 +13,24 @@ use super::{lock, sharded};
 /// Drained gates that no drain uses.
 static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
 
-/// The reference for the times that shards keep, which are stored as nanoseconds plus [`BIAS`].
+/// The epoch of the times in shards, which are stored as nanoseconds since then plus [`BIAS`].
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A time may lie before the epoch: the paused clocks of tests differ from each other.
+/// A time may be before the epoch, because the paused clocks of tests differ.
 const BIAS: u64 = 1 << 63;
 
 pub(super) type Shard = raw::Shard<&'static Core>;
 
-/// A gate, which is never given back to the allocator.
+/// A gate. It is never deallocated.
 pub(super) struct Gate {
     pub(super) shards: Box<[Shard]>,
     pub(super) core: &'static Core,
 }
 
-/// What the shards of a gate share.
+/// State shared by the shards of a gate.
 pub(super) struct Core {
     pub(super) word: GateWord,
-    /// Wakes the waiters for a change of the word.
+    /// Wakes tasks that wait for a change of the word.
     pub(super) changed: Notify,
 }
 
@@ -54,13 +54,12 @@ impl Gate {
         Box::leak(Box::new(Self { shards, core }))
     }
 
-    /// Opens a gate: a free one, or else a new one.
+    /// Opens a free gate, or a new one if there is none.
     fn open() -> GateRef {
         loop {
             let free = lock(&FREE).pop();
             let gate = free.unwrap_or_else(Self::new);
-            // A gate whose generations are used up, after some eight million drains, is dropped from
-            // the list.
+            // After some eight million drains, a gate has no generations left and is dropped from the list.
             if let Some(generation) = gate.core.word.open(&gate.shards) {
                 return GateRef { gate, generation };
             }
@@ -68,10 +67,10 @@ impl Gate {
     }
 }
 
-/// The right to close a gate and to look at it. The handles of a drain share one.
+/// Owner of a gate: closes it and reads its state. The handles of a drain share one.
 ///
-/// Dropping it lets a drained gate be reused. A gate that is open, or that still counts something, is
-/// leaked: services may go on using it.
+/// Dropping it makes a drained gate available for reuse. A gate that is open, or whose count is not zero, is
+/// leaked, because services may still use it.
 pub(crate) struct GateOwner {
     gate_ref: GateRef,
 }
@@ -91,8 +90,8 @@ impl GateOwner {
         self.gate().core.word.state()
     }
 
-    /// Enters or leaves the lame duck; see [`GateWord::set_lame_duck`]. Callers take turns, with those
-    /// of [`start_closing`](Self::start_closing) too. The caller notifies.
+    /// Enters or leaves the lame duck; see [`GateWord::set_lame_duck`]. Calls must not overlap with each
+    /// other or with [`start_closing`](Self::start_closing). The caller notifies.
     pub(crate) fn set_lame_duck(&self, lame_duck: bool) -> bool {
         let gate = self.gate();
         gate.core.word.set_lame_duck(&gate.shards, lame_duck)
@@ -104,7 +103,7 @@ impl GateOwner {
         gate.core.word.start_closing(&gate.shards)
     }
 
-    /// Makes a present or later lame duck final.
+    /// Makes the current or any later lame duck final.
     pub(crate) fn commit(&self) {
         self.gate().core.word.commit();
     }
@@ -115,7 +114,7 @@ impl GateOwner {
         gate.core.word.close(&gate.shards)
     }
 
-    /// Wakes the waiters for a change. To be called without holding anything that a waker might need.
+    /// Wakes the waiters after a change. The caller must not hold a lock that a waker might need.
     pub(crate) fn notify(&self) {
         self.gate().core.changed.notify_waiters();
     }
@@ -128,7 +127,7 @@ impl GateOwner {
         raw::refused(&self.gate().shards)
     }
 
-    /// When a request last arrived in the current lame duck.
+    /// Returns when the last request arrived in the current lame duck.
     pub(crate) fn last_arrival(&self) -> Option<Instant> {
         let time = raw::last_arrival(&self.gate().shards)?;
         match time.checked_sub(BIAS) {
@@ -142,7 +141,7 @@ impl GateOwner {
     }
 }
 
-/// The current time, in the unit that shards keep.
+/// Returns the current time, in the unit that shards store.
 pub(super) fn arrival_time() -> u64 {
     // 292 years fit.
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(BIAS);

@@ -1,4 +1,4 @@
-//! Permits, and what services and handles hold to get one.
+//! Permits, and the gate reference through which services and handles acquire them.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use super::owner::{Gate, Shard, arrival_time};
 use super::raw::{Entered, Generation};
 use super::sharded;
 
-/// A reference to a gate in one of its uses. `Copy`: a clone of a service writes nothing shared.
+/// A reference to one generation of a gate. `Copy`, so that cloning a service writes no shared memory.
 #[derive(Clone, Copy)]
 pub(crate) struct GateRef {
     pub(super) gate: &'static Gate,
     pub(super) generation: Generation,
 }
 
-/// A future of the gate's next change.
+/// Future that resolves at the gate's next change.
 pub(crate) type Changed = Notified<'static>;
 
-/// The answer to a caller that wants to enter.
+/// Result of [`GateRef::enter`].
 pub(crate) enum Admission {
     Admitted(Permit),
     /// In a lame duck, or while closing.
@@ -39,7 +39,7 @@ impl GateRef {
     #[cold]
     fn enter_slow(self, shard: &'static Shard) -> Admission {
         match shard.enter_slow(self.generation) {
-            // A lame duck that was taken back a moment ago.
+            // The lame duck was left in the meantime.
             Some(Entered::Serving) => Admission::Admitted(Permit { shard }),
             Some(Entered::Leaving) => Admission::AdmittedInLameDuck(Permit { shard }),
             None => Admission::Refused,
@@ -61,15 +61,14 @@ impl GateRef {
         self.gate.core.word.state().is_closing() || self.is_closed()
     }
 
-    /// Whether nothing is admitted any more. A foreign generation means that this use of the gate has
-    /// been drained.
+    /// Whether nothing is admitted any more. If the generation differs, this use of the gate has been
+    /// drained.
     pub(crate) fn is_closed(self) -> bool {
         let state = self.gate.core.word.state();
         state.is_closed() || !state.is_of(self.generation)
     }
 
-    /// Returns a future of the gate's next change. It sees each change from its creation on, not from
-    /// its first poll on.
+    /// Returns a future that resolves at the gate's next change after this call, not after the first poll.
     pub(crate) fn changed(self) -> Changed {
         self.gate.core.changed.notified()
     }
@@ -82,18 +81,18 @@ impl GateRef {
 
 /// One admitted unit of work. While a permit exists, the drain is not finished.
 ///
-/// The layer holds a permit for each request, from before the inner service is called until the
-/// response body is dropped. For work that is not an HTTP request, such as a job from a queue, get one
-/// with [`Drain::try_acquire`]. For an upgraded connection, take the request's own from its extensions
-/// with [`DrainLayer::share_permit`]. Keep the permit while the work runs, then drop it, on any thread,
-/// inside or outside a runtime.
+/// The layer holds a permit for each request, from before the inner service is called until the response body
+/// is dropped. For work that is not an HTTP request, such as a job from a queue, get one with
+/// [`Drain::try_acquire`]. For an upgraded connection, use the request's own permit, from
+/// [`DrainLayer::share_permit`]. Keep the permit while the work runs, then drop it, on any thread, inside or
+/// outside a runtime.
 ///
-/// A clone keeps the drain waiting too, also while draining, so that admitted work can be split. Each
-/// clone adds one to [`Drain::in_flight`].
+/// The drain waits for clones too. A permit can be cloned while draining, so that admitted work can be split.
+/// Each clone adds one to [`Drain::in_flight`].
 ///
-/// A permit is one word. Taking, cloning and dropping one is a single atomic operation each, on a
-/// cache line that other threads rarely write. A leaked permit (`mem::forget`) is never released: its
-/// drain can only time out.
+/// A permit is one word. Acquiring, cloning and dropping it are one atomic operation each, on a cache line
+/// that other threads rarely write. A leaked permit (`mem::forget`) is never released: its drain can only
+/// time out.
 ///
 /// [`Drain::try_acquire`]: crate::Drain::try_acquire
 /// [`Drain::in_flight`]: crate::Drain::in_flight
@@ -116,7 +115,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Records that a request arrived in a lame duck, now.
+    /// Records that a request arrived now, in a lame duck.
     pub(crate) fn record_arrival(&self) {
         self.shard.record_arrival(arrival_time());
     }

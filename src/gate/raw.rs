@@ -1,7 +1,7 @@
 //! The counting core: atomic words and the operations on them. It holds no other data, wakes nothing, and is
 //! the only file in the crate that names a memory ordering.
 //!
-//! `tests/loom.rs` compiles this file with loom's atomics. For that reason it takes them from `super::sync` and
+//! `tests/loom.rs` compiles this file with loom's atomics. Therefore it imports them from `super::sync` and
 //! uses nothing else of the crate.
 
 use super::sync::{AtomicU64, Ordering};
@@ -24,13 +24,13 @@ const LAME_DUCK: u64 = 1 << 23;
 const CLOSING: u64 = 1 << 24;
 /// In the gate's word: every shard is closed.
 const CLOSED: u64 = 1 << 25;
-/// In the gate's word: a lame duck can no longer be taken back.
+/// In the gate's word: a lame duck can no longer be left.
 const COMMITTED: u64 = 1 << 26;
 /// In the gate's word: the number of shards that are not idle yet, plus one until the gate is closed.
 const ONE_BUSY_SHARD: u64 = 1 << 32;
 const BUSY_MASK: u64 = 0xff << 32;
 
-/// Identifies one use of a gate. A gate is reused, each time as the next generation.
+/// Identifies one use of a gate. Each reuse is the next generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
@@ -61,7 +61,7 @@ impl State {
         self.0 & CLOSED != 0
     }
 
-    /// Closed with a count of zero. Final within a generation.
+    /// Whether the gate is closed with a count of zero. Final within a generation.
     pub(crate) fn is_idle(self) -> bool {
         self.0 & BUSY_MASK == 0
     }
@@ -75,15 +75,15 @@ pub(crate) enum Entered {
     Leaving,
 }
 
-/// One counter of a gate, alone on its cache lines: x86 processors prefetch two of 64 bytes, and Apple's have
-/// 128 bytes.
+/// One counter of a gate, alone on its cache lines: x86 processors prefetch pairs of 64-byte lines, and
+/// Apple's lines have 128 bytes.
 #[repr(align(128))]
 pub(crate) struct Shard<C> {
     /// Count, flags, generation.
     word: AtomicU64,
     /// The number of callers this shard has refused, and the generation.
     refused: AtomicU64,
-    /// When a request last arrived in a lame duck, in the unit of the caller. Zero: never.
+    /// When the last request arrived in a lame duck, in the caller's unit. Zero means never.
     last_arrival: AtomicU64,
     /// The gate's core, so that a permit needs one pointer.
     pub(crate) core: C,
@@ -102,7 +102,7 @@ impl<C> Shard<C> {
 
     /// Increments the count, unless the shard is leaving, closed or of another generation.
     ///
-    /// Admission and closing meet in this one word. Either the count goes up first and `close` reports it, or
+    /// Admission and closing change the same word. Either the count goes up first and `close` reports it, or
     /// the closed bit comes first and this fails without touching the count.
     #[inline]
     pub(crate) fn enter(&self, generation: Generation) -> bool {
@@ -111,8 +111,8 @@ impl<C> Shard<C> {
             .is_some()
     }
 
-    /// Like [`enter`](Self::enter), and admits in a lame duck and while closing too. `None` if the shard is
-    /// closed or of another generation.
+    /// Like [`enter`](Self::enter), but also admits in a lame duck and while closing. Returns `None` if the
+    /// shard is closed or of another generation.
     pub(crate) fn enter_slow(&self, generation: Generation) -> Option<Entered> {
         let word = self.enter_if(|word| word & !(COUNT_MASK | SHARD_LEAVING) == generation.0)?;
         let leaving = word & SHARD_LEAVING != 0;
@@ -123,13 +123,13 @@ impl<C> Shard<C> {
         })
     }
 
-    /// Increments the count while `may_enter` accepts the word. Returns the word before.
+    /// Increments the count if `may_enter` accepts the word. Returns the previous word.
     #[inline]
     fn enter_if(&self, may_enter: impl Fn(u64) -> bool) -> Option<u64> {
         // Acquire, here and on failure: a caller that is refused sees what was written before the shard was
         // closed or reopened (`close`, `open`: Release).
         let mut word = self.word.load(Ordering::Acquire);
-        // Relaxed on success: entering publishes nothing, and the close that it must not miss is a bit of this
+        // Relaxed on success: entering publishes nothing, and it cannot miss a close, which is a bit of the
         // same word.
         let (success, failure) = (Ordering::Relaxed, Ordering::Acquire);
         let shard = &self.word;
@@ -142,8 +142,8 @@ impl<C> Shard<C> {
         None
     }
 
-    /// Increments the count, closed or not. Only for a caller that already holds a count of this shard, which
-    /// keeps the shard from becoming idle meanwhile.
+    /// Increments the count, even if the shard is closed. The caller must already hold a count of this shard,
+    /// so that the shard cannot become idle meanwhile.
     #[inline]
     pub(crate) fn enter_again(&self) {
         // Relaxed, like the clone of an `Arc`: the holder orders this before its own `leave`.
@@ -154,15 +154,14 @@ impl<C> Shard<C> {
     /// caller must then call [`GateWord::shard_became_idle`].
     #[inline]
     pub(crate) fn leave(&self) -> bool {
-        // Release: work done under the count happens before the decrement. Acquire, for the one that makes the
-        // shard idle: it has seen the work of all others (their Release) and passes that on in
-        // `shard_became_idle`.
+        // Release: work done under the count happens before the decrement. Acquire: the caller that makes the
+        // shard idle sees the work of all others (their Release) and publishes it in `shard_became_idle`.
         let before = self.word.fetch_sub(ONE, Ordering::AcqRel);
         before & (SHARD_CLOSED | COUNT_MASK) == (SHARD_CLOSED | ONE)
     }
 
-    /// Whether the gate is a lame duck, closing or closed. For a caller that holds a count, which keeps the
-    /// generation from changing.
+    /// Whether the gate is a lame duck, closing or closed. The caller must hold a count, so that the
+    /// generation cannot change.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
         // Relaxed: a flag that orders nothing. A caller that is ordered after the change sees it.
@@ -172,23 +171,23 @@ impl<C> Shard<C> {
     /// Counts a refusal, unless the shard has moved on to another generation.
     pub(crate) fn refuse(&self, generation: Generation) {
         let count = |word| (Generation::of(word) == generation).then_some(word + ONE);
-        // Relaxed throughout: a statistic that orders nothing. `Err` is a foreign generation.
+        // Relaxed throughout: a statistic that orders nothing. `Err` means another generation.
         let refused = &self.refused;
         let _ = refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
     }
 
     pub(crate) fn record_arrival(&self, time: u64) {
-        // Relaxed: one value on its own; a waiter that reads an older one looks again later.
+        // Relaxed: a single value; a waiter that reads an older one reads it again later.
         self.last_arrival.fetch_max(time, Ordering::Relaxed);
     }
 
     fn set_leaving(&self, leaving: bool) {
         if leaving {
-            // Release pairs with the Acquire of `enter_if`: an arrival is recorded after the time of an earlier
-            // lame duck was cleared.
+            // Release pairs with the Acquire of `enter_if`: an arrival is recorded only after the time of an
+            // earlier lame duck was cleared.
             self.word.fetch_or(SHARD_LEAVING, Ordering::Release);
         } else {
-            // Relaxed: an arrival too many is recorded, no more.
+            // Relaxed: at worst, one arrival too many is recorded.
             self.word.fetch_and(!SHARD_LEAVING, Ordering::Relaxed);
         }
     }
@@ -200,11 +199,11 @@ impl<C> Shard<C> {
     }
 
     fn open(&self, generation: Generation) {
-        // Swaps where stores would do: loom does not see that a store comes after every read-modify-write of
-        // the old value.
+        // Stores would do. These are swaps because loom does not see that a store comes after every
+        // read-modify-write of the old value.
         self.refused.swap(generation.0, Ordering::Relaxed);
         self.last_arrival.swap(0, Ordering::Relaxed);
-        // Release pairs with the Acquire of an `enter` that belongs to an earlier generation.
+        // Release pairs with the Acquire of an `enter` of an earlier generation.
         self.word.store(generation.0, Ordering::Release);
     }
 }
@@ -218,8 +217,8 @@ impl GateWord {
         Self(AtomicU64::new(CLOSED))
     }
 
-    /// Opens an idle gate as its next generation. `None` if the generations are used up. The caller must have
-    /// the gate to itself.
+    /// Opens an idle gate as its next generation. Returns `None` if the generations are used up. The caller
+    /// must have exclusive access to the gate.
     pub(crate) fn open<C>(&self, shards: &[Shard<C>]) -> Option<Generation> {
         // Relaxed: the caller got the gate through a lock, or made it.
         let last = Generation::of(self.0.load(Ordering::Relaxed));
@@ -241,11 +240,11 @@ impl GateWord {
         State(self.0.load(Ordering::Acquire))
     }
 
-    /// Sets or clears the lame duck. Returns true if that changed anything: it is set only while serving, and
+    /// Sets or clears the lame duck. Returns true if this call changed it: it is set only while serving, and
     /// cleared only from a lame duck that is neither committed nor closing.
     ///
-    /// Callers of this and of [`start_closing`](Self::start_closing) take turns, or the flags of the shards
-    /// might end up different from the gate's.
+    /// Calls must not overlap with each other or with [`start_closing`](Self::start_closing), or the flags of
+    /// the shards might differ from the gate's.
     pub(crate) fn set_lame_duck<C>(&self, shards: &[Shard<C>], lame_duck: bool) -> bool {
         let changed = self.update(|state| {
             let may = if lame_duck {
@@ -283,10 +282,10 @@ impl GateWord {
         self.update(|state| Some(state.0 | COMMITTED));
     }
 
-    /// Applies `change` in one atomic step. Returns false if it declined.
+    /// Applies `change` in one atomic step. Returns false if `change` returned `None`.
     fn update(&self, change: impl Fn(State) -> Option<u64>) -> bool {
         let change = |word| change(State(word));
-        // AcqRel: what was done before the change is seen by those who see the change (`state`).
+        // AcqRel: a caller that sees the change (`state`) also sees everything before it.
         let updated = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
@@ -294,10 +293,10 @@ impl GateWord {
     }
 
     /// Closes every shard, then the gate, and returns the count of the shards that this call closed. Once it
-    /// has returned, nothing is admitted, whether this call or a concurrent one did the work.
+    /// returns, nothing is admitted, even if a concurrent call did the work.
     ///
-    /// The gate counts as busy by itself until its closed bit is set, in the same step. So it is never seen
-    /// idle and open.
+    /// The gate itself counts as one busy shard until its closed bit is set, in the same step. So it is never
+    /// both idle and open.
     pub(crate) fn close<C>(&self, shards: &[Shard<C>]) -> usize {
         let mut in_flight = 0;
         let mut idle = 0;
@@ -308,7 +307,7 @@ impl GateWord {
                 idle += u64::from(before & COUNT_MASK == 0);
             }
         }
-        // `update` is AcqRel: Release for those who see the gate closed or idle (`state`), Acquire for the
+        // `update` is AcqRel: Release for callers that see the gate closed or idle (`state`), Acquire for the
         // shards that became idle before.
         self.update(|state| {
             let gate = u64::from(!state.is_closed());
@@ -317,17 +316,17 @@ impl GateWord {
         in_flight as usize
     }
 
-    /// Takes note that a shard has become idle. Returns true if that made the gate idle, which happens once per
+    /// Records that a shard has become idle. Returns true if that made the gate idle, which happens once per
     /// generation.
     pub(crate) fn shard_became_idle(&self) -> bool {
-        // AcqRel: Release for those who see the gate idle (`state`) or whose shard becomes idle after this one;
-        // Acquire for the shards before, should this be the last.
+        // AcqRel: Release for callers that see the gate idle (`state`) or whose shard becomes idle later;
+        // Acquire for the earlier shards, if this is the last.
         let before = self.0.fetch_sub(ONE_BUSY_SHARD, Ordering::AcqRel);
         State(before - ONE_BUSY_SHARD).is_idle()
     }
 }
 
-/// The total count, shard by shard. Exact while nothing moves, and always once the gate is idle.
+/// Returns the sum of the shards' counts. Exact while no count changes, and always once the gate is idle.
 pub(crate) fn in_flight<C>(shards: &[Shard<C>]) -> usize {
     // Acquire pairs with the Release of `leave`: a caller that sees a closed shard empty sees all work done
     // under its count.
@@ -335,14 +334,14 @@ pub(crate) fn in_flight<C>(shards: &[Shard<C>]) -> usize {
     shards.iter().map(count).sum::<u64>() as usize
 }
 
-/// The number of callers refused in this generation.
+/// Returns the number of callers refused in this generation.
 pub(crate) fn refused<C>(shards: &[Shard<C>]) -> u64 {
     // Relaxed: see `Shard::refuse`.
     let refused = |shard: &Shard<C>| shard.refused.load(Ordering::Relaxed) >> COUNT_SHIFT;
     shards.iter().map(refused).sum()
 }
 
-/// The time of the last arrival in the lame duck, if there was any.
+/// Returns the time of the last arrival in the lame duck, if any.
 pub(crate) fn last_arrival<C>(shards: &[Shard<C>]) -> Option<u64> {
     // Relaxed: see `Shard::record_arrival`.
     let last = |shard: &Shard<C>| shard.last_arrival.load(Ordering::Relaxed);

@@ -1,28 +1,28 @@
-//! The number of shards, a small index for each thread, so that threads that run at the same time use
-//! different shards, and data that is sharded like a gate.
+//! The number of shards, an index per thread (concurrent threads use different shards), and data that is
+//! sharded like a gate.
 
 use std::cell::Cell;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use super::lock;
 
-/// As many as threads run at once, rounded up to a power of two, at most 64.
+/// The number of threads that run at once, rounded up to a power of two, at most 64.
 static SHARDS: LazyLock<usize> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     threads.next_power_of_two().min(64)
 });
 
-/// The indexes in use. A thread gets the lowest free one and gives it back when it ends. With plain
-/// counting, short-lived threads (a blocking pool) would in time put two busy workers on one shard.
+/// The indexes in use. A thread takes the lowest free one and returns it when it ends. With a plain counter,
+/// short-lived threads (a blocking pool) would eventually put two busy workers on one shard.
 static TAKEN: Mutex<Vec<bool>> = Mutex::new(Vec::new());
 
-/// The number of no shard.
+/// The index of a thread that has none yet.
 const NONE: usize = usize::MAX;
 
 thread_local! {
-    /// The number of the thread's shard. Without a destructor, so that reading it is a single load.
+    /// The index of the thread's shard. It has no destructor, so that reading it is a single load.
     static INDEX: Cell<usize> = const { Cell::new(NONE) };
-    /// With a destructor, which gives the index back. Used once per thread.
+    /// Its destructor returns the index. Used once per thread.
     static CLAIM: Claim = Claim::take();
 }
 
@@ -52,20 +52,20 @@ pub(super) fn shards() -> usize {
     *SHARDS
 }
 
-/// Returns the current thread's shard of `shards`. There must be as many as [`shards`] says.
+/// Returns the current thread's element of `shards`, whose length must be [`shards`].
 #[inline]
 pub(super) fn current<T>(shards: &[T]) -> &T {
     match shards.get(INDEX.get()) {
         Some(shard) => shard,
-        // `NONE`: one check for both.
+        // `NONE`: the bounds check covers it.
         None => &shards[assign()],
     }
 }
 
 #[cold]
 fn assign() -> usize {
-    // The claim may be gone while the thread's other destructors run. Any index will do then: two
-    // threads on one shard are slower, not wrong.
+    // While the thread's other destructors run, the claim may be gone. Then any index will do: two threads on
+    // one shard are slower, not wrong.
     let claimed = CLAIM.try_with(|claim| claim.0).unwrap_or(0);
     // The number of shards is a power of two.
     let index = claimed & (shards() - 1);
@@ -73,7 +73,7 @@ fn assign() -> usize {
     index
 }
 
-/// One `T` for each thread that runs at once, behind a lock that is rarely contended.
+/// One `T` per shard, each behind a lock that is rarely contended.
 pub(crate) struct Sharded<T> {
     shards: Box<[Padded<T>]>,
 }
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn an_index_is_reused_once_its_thread_has_ended() {
-        // Other tests run at the same time, so the exact index is unknown. A thousand threads, one
-        // after the other, do not take a thousand.
+        // Other tests run at the same time, so the exact index is unknown. A thousand threads, one after the
+        // other, do not need a thousand indexes.
         let indexes = (0..1_000).map(|_| thread::spawn(claimed).join().unwrap());
         assert!(indexes.max() < Some(500));
     }

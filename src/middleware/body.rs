@@ -16,17 +16,17 @@ pin_project! {
     /// Response body of a [`DrainService`](crate::DrainService): the inner service's body, and the
     /// request's permit, which is released when this is dropped.
     ///
-    /// Frames, trailers, the size hint and the end of the stream pass unchanged, and errors are boxed. If
-    /// the request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
-    /// trailers. One that the layer [ends](crate::DrainLayer::end_streams) ends cleanly when the server
+    /// Frames, trailers, the size hint and the end of the stream pass unchanged, and errors are boxed. If the
+    /// request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
+    /// trailers. A body that the layer [ends](crate::DrainLayer::end_streams) ends cleanly when the server
     /// closes. The body of the default refusal is empty.
     pub struct ResponseBody<B> {
         // Dropped before the rest, which releases the request.
         #[pin]
         inner: Option<B>,
-        // Tracked without an inner body, the request has been cancelled and the next poll fails.
+        // If tracked and `inner` is `None`, the request has been cancelled and the next poll fails.
         in_flight: Option<InFlight>,
-        // If it is to end when the server closes.
+        // `Some` if the body ends when the server closes.
         end: Option<Pin<Box<StreamEnd>>>,
     }
 }
@@ -89,7 +89,7 @@ where
             *tracked = None;
             return Poll::Ready(Some(Err(Cancelled.into())));
         };
-        // The inner body first: a frame that completes it passes.
+        // The inner body is polled first, so that a frame that completes it passes.
         let polled = inner.as_mut().poll_frame(cx);
         let cancelled = match &polled {
             Poll::Pending => request.poll_cancelled(cx),
@@ -127,19 +127,18 @@ where
         }
     }
 
-    /// Polls a body that ends when the server closes: after the frame that passes then, or at once if there
-    /// is none.
+    /// Polls a body that ends when the server closes, after the frame that is ready then, if any.
     #[inline(never)]
     fn poll_ending(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         if self.size_hint().exact().is_some() {
-            // Of a known length, so it has an end.
+            // The length is known, so the body ends by itself.
             self.as_mut().project().end.take();
         }
         let is_over = self.end.as_ref().is_some_and(|end| end.is_over());
         let polled = self.as_mut().poll_inner(cx);
         let this = self.as_mut().project();
         match (&polled, this.end) {
-            // Over, unless its own end is there.
+            // Over, unless the inner body ends by itself now.
             (Poll::Pending, _) if is_over => {}
             (Poll::Ready(Some(Ok(frame))), _) if is_over && frame.is_data() => {}
             // Cancelled: it fails on the next poll.
@@ -149,7 +148,7 @@ where
                 end.as_mut().frame_passed();
                 return polled;
             }
-            // The body's own end.
+            // The body has ended by itself.
             (_, end) => {
                 *end = None;
                 return polled;

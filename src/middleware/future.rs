@@ -28,8 +28,7 @@ pin_project! {
         gate: GateRef,
         rule: ConnectionRule,
         end_streams: Option<ChooseStreams>,
-        // Boxed, and beside the inner future rather than in an enum with it: few requests need it, and each
-        // future is moved.
+        // Boxed, and not in an enum with the inner future: few requests are refused, and futures are moved.
         refusal: Option<Box<Response<Option<B>>>>,
     }
 }
@@ -71,7 +70,7 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    // Always: the response of a handler that is ready at once is then moved less often.
+    // Always inlined, so that the response of a handler that is ready at once is moved less often.
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -95,7 +94,7 @@ where
                 Poll::Ready(Err(_)) => None,
             };
             if let Some(tag) = cancelled {
-                // In this order: the handler, the response that it has just made, the permit.
+                // Dropped in this order: the handler, its response, the permit.
                 this.inner.set(None);
                 drop(polled);
                 *this.in_flight = None;
@@ -124,7 +123,7 @@ where
     }
 }
 
-/// Whether the server is leaving. A permit is quicker to ask, but exempt requests have none.
+/// Whether the server is leaving. Reading a permit is faster, but exempt requests have none.
 #[inline]
 fn is_leaving(in_flight: &Option<InFlight>, gate: GateRef) -> bool {
     match in_flight {

@@ -1,11 +1,11 @@
-//! Recognizes gRPC calls, and says "unavailable" to them.
+//! Recognizes gRPC calls, and answers them with the status `UNAVAILABLE`.
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// `UNAVAILABLE`: the one status on which gRPC clients retry elsewhere.
+/// `UNAVAILABLE`: the only status on which gRPC clients retry elsewhere.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 /// The message for a new call.
@@ -17,7 +17,7 @@ pub(super) const CANCELLED: &str = "cancelled: server is shutting down";
 
 const GRPC: &[u8] = b"application/grpc";
 
-/// The content types that a [`Kind`] can stand for, with the less specific ones first.
+/// The content type of each [`Kind`], less specific ones first.
 const CONTENT_TYPES: [&str; 9] = [
     "application/grpc",
     "application/grpc-web",
@@ -30,12 +30,12 @@ const CONTENT_TYPES: [&str; 9] = [
     "application/grpc-web-text+json",
 ];
 
-/// The kind of gRPC that a call speaks, small enough to be kept with each call in flight.
+/// The kind of gRPC that a call uses, small enough to store with each call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind(u8);
 
 impl Kind {
-    /// The kind of a call, or `None` if the request is not a gRPC call.
+    /// Returns the kind of a call, or `None` if the request is not a gRPC call.
     #[inline]
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         if request.method() != Method::POST {
@@ -46,7 +46,7 @@ impl Kind {
 
     fn of_content_type(value: &HeaderValue) -> Self {
         let value = value.as_bytes();
-        // The longest that `value` starts with; any gRPC type starts with the first.
+        // The longest known type that `value` starts with. Every gRPC type starts with the first.
         let starts = |known: &&str| {
             let start = value.get(..known.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()))
@@ -66,8 +66,8 @@ impl Kind {
         )
     }
 
-    /// Whether the status goes into trailers. gRPC-Web's are in the body, at a place that only the
-    /// writer of the body knows.
+    /// Whether the status goes into trailers. gRPC-Web encodes trailers in the body, at a position that only
+    /// the writer of the body knows.
     pub(super) fn has_trailers(self) -> bool {
         !self
             .content_type()
@@ -104,7 +104,7 @@ pub(super) fn insert_unavailable(headers: &mut HeaderMap, message: &'static str)
     headers.insert(MESSAGE, HeaderValue::from_static(message));
 }
 
-/// Returns the trailers of a response that ends before its time.
+/// Returns the trailers of a response that ends early.
 pub(super) fn unavailable_trailers(message: &'static str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     insert_unavailable(&mut trailers, message);

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// What a request allows its response to say about the connection.
+/// Whether the response to a request may carry `Connection: close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionRule {
     /// HTTP/1: `Connection: close` ends the connection after the response.
@@ -30,7 +30,7 @@ impl ConnectionRule {
         }
     }
 
-    /// Asks the client of a response that is served to leave.
+    /// Asks the client to leave, in a response that is served.
     #[cold]
     #[inline(never)]
     pub(super) fn close<B, E>(self, polled: &mut Poll<Result<Response<B>, E>>) {
@@ -46,7 +46,7 @@ impl ConnectionRule {
         }
     }
 
-    /// Sets what each refusal carries, so that the client goes elsewhere and no cache keeps it.
+    /// Sets the headers of a refusal, so that the client goes elsewhere and no cache stores it.
     pub(super) fn set_refusal_headers(self, headers: &mut HeaderMap, retry_after: u64) {
         if self == Self::NoHeader {
             headers.remove(CONNECTION);

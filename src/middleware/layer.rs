@@ -13,25 +13,25 @@ use crate::drain::Drain;
 ///
 /// # Where to add it
 ///
-/// Outermost: last in an axum router, first in a `ServiceBuilder`. What lies outside of it is not waited
-/// for. CORS and gRPC-Web layers are exceptions and belong outside, or browsers cannot read its refusals.
-/// Apply a drain's layer once to a request: applied twice, the inner one may refuse what the outer one
-/// has admitted.
+/// Add it outermost: last in an axum router, first in a `ServiceBuilder`. The drain does not wait for layers
+/// outside of it. CORS and gRPC-Web layers are exceptions: add them outside, or browsers cannot read the
+/// refusals. A request should pass a drain's layer only once. If it passes two, the inner one may refuse a
+/// request that the outer one has admitted.
 ///
-/// One layer may be applied to several services. They all belong to its drain. `axum::serve` takes a service
-/// that is not a `Router` only with axum's own body: see [the order of
+/// One layer may be applied to several services, which then share its drain. `axum::serve` takes a service
+/// other than a `Router` only if its body is axum's own: see [the order of
 /// layers](crate::recipes#the-order-of-layers).
 ///
-/// A layer inside that holds requests back, such as a concurrency limit, does not delay a refusal.
-/// Capacity that it reserved in `poll_ready` is returned when the service is dropped, as servers do after
-/// each request.
+/// An inner layer that holds requests back, such as a concurrency limit, does not delay refusals. Capacity
+/// that it reserved in `poll_ready` is returned when the service is dropped, which servers do after each
+/// request.
 ///
 /// # Refusals
 ///
-/// A refused client gets an empty 503, with `Connection: close` on HTTP/1, `Retry-After` and
-/// `Cache-Control: no-store`. A gRPC call (a `POST` with a content type of gRPC's) gets status 14,
-/// `UNAVAILABLE`. The request's body is not read: on HTTP/1 a client in the middle of an upload may see
-/// the connection reset instead of the response, as with every early response.
+/// A refused request gets an empty 503, with `Connection: close` on HTTP/1, `Retry-After` and
+/// `Cache-Control: no-store`. A gRPC call (a `POST` with a gRPC content type) gets status 14, `UNAVAILABLE`.
+/// The request's body is not read: on HTTP/1 a client in the middle of an upload may see the connection reset
+/// instead of the response, as with every early response.
 ///
 /// # Examples
 ///
@@ -91,16 +91,16 @@ impl<R, E> DrainLayer<R, E> {
         self
     }
 
-    /// Makes refusals with `f` instead of [`DefaultRefusal`]. The body is of the same type as that of the inner
-    /// service: in axum, `axum::body::Body`.
+    /// Refuses with the response that `f` returns, instead of [`DefaultRefusal`]. Its body has the type of
+    /// the inner service's: in axum, `axum::body::Body`.
     ///
-    /// Headers that a refusal needs are added: on HTTP/1 `close` to `Connection`, on later versions
-    /// `Connection` is removed; `Retry-After` and `Cache-Control: no-store` unless they are set. `f` gets
-    /// gRPC calls too. A refusal is counted after `f` has returned. Requests that are
+    /// The layer adds the headers that a refusal needs: `Retry-After` and `Cache-Control: no-store` unless
+    /// they are set, and on HTTP/1 `close` to `Connection`. On later versions it removes `Connection`. `f`
+    /// gets gRPC calls too. A refusal is counted after `f` has returned. Requests that are
     /// [cancelled](Drain::cancel) get the default refusal.
     ///
-    /// The layer clones `f` for each service, and servers clone the service for each request. An `Arc`
-    /// among its captures is a shared write per request.
+    /// The layer clones `f` for each service, and servers clone the service for each request. If `f` captures
+    /// an `Arc`, each request writes to shared memory.
     ///
     /// # Examples
     ///
@@ -133,8 +133,8 @@ impl<R, E> DrainLayer<R, E> {
     /// Use it for liveness checks and metrics. Otherwise they count as new requests in the lame duck, and are
     /// refused while draining. A later call replaces an earlier one.
     ///
-    /// Exempt requests reach the inner service while draining too, unless the inner service is not ready.
-    /// Then they are refused like others, because the refusal must not wait.
+    /// While draining, exempt requests still reach the inner service. If it is not ready, they are refused
+    /// like others, because a refusal must not wait.
     ///
     /// `f` is cloned as in [`refuse_with`](Self::refuse_with). To name the type of the layer, pass a
     /// function pointer.
@@ -153,8 +153,8 @@ impl<R, E> DrainLayer<R, E> {
     /// Puts a clone of each request's [`Permit`](crate::Permit) into its extensions, for a handler whose
     /// work outlives the response: an upgraded connection, a spawned task.
     ///
-    /// The clone adds one to [`Drain::in_flight`] until the handler drops it, or the request that contains
-    /// it. Extensions allocate. Exempt requests get no permit.
+    /// The clone adds one to [`Drain::in_flight`] until the handler drops it or the request. Extensions
+    /// allocate. Exempt requests get no permit.
     ///
     /// # Examples
     ///
@@ -179,13 +179,11 @@ impl<R, E> DrainLayer<R, E> {
         self
     }
 
-    /// Keeps the method, path, start time and stage of each request in flight, so that
-    /// [`Drain::requests`] and [`Unfinished`](crate::Unfinished) can name it and [`Drain::cancel`] can end
-    /// it.
+    /// Records the method, path, start time and stage of each request in flight, so that [`Drain::requests`]
+    /// and [`Unfinished`](crate::Unfinished) can name it and [`Drain::cancel`] can end it.
     ///
-    /// The method is cut to 20 bytes and the path, without the query, to 128. A request takes 256 bytes,
-    /// which are reused and not freed. Exempt requests are not tracked, nor is a connection after an
-    /// upgrade.
+    /// The method is truncated to 20 bytes and the path, without the query, to 128. A request takes 256
+    /// bytes, which are reused but not freed. Exempt requests and upgraded connections are not tracked.
     ///
     /// # Examples
     ///
@@ -199,19 +197,19 @@ impl<R, E> DrainLayer<R, E> {
         self
     }
 
-    /// Ends the responses that `choose` returns true for when the server closes
-    /// ([`Phase::Closing`](crate::Phase::Closing)): streams that have no end of their own, such as server-sent
-    /// events, would keep a shutdown waiting until its deadline.
+    /// Ends the responses for which `choose` returns true, when the server closes
+    /// ([`Phase::Closing`](crate::Phase::Closing)). Endless streams, such as server-sent events, would
+    /// otherwise keep a shutdown waiting until its deadline.
     ///
     /// `choose` is called once for each response, with its head. [`is_event_stream`](crate::is_event_stream)
-    /// chooses server-sent events: an `EventSource` then reconnects, to another server. For other streams let
+    /// chooses server-sent events: an `EventSource` then reconnects to another server. For other streams, let
     /// the handler put a marker into the response's extensions, and choose by that.
     ///
-    /// A chosen body ends after the frame in hand, as if the handler had ended it. A frame that the stream has
-    /// ready after that one may be dropped. A gRPC response on HTTP/2 ends with its own trailers if they are
-    /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known length are never
-    /// ended. A compression layer belongs outside of this layer, so that it can write its own end. Bodies that
-    /// are not chosen cost nothing; a chosen one allocates once.
+    /// A chosen body ends after the current frame, as if the handler had ended it. Later frames may be
+    /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
+    /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known
+    /// length are never ended. Add a compression layer outside of this layer, so that it can finish its
+    /// output. A chosen body allocates once; others cost nothing.
     ///
     /// # Examples
     ///

@@ -12,21 +12,20 @@ use tower_service::Service;
 
 use crate::drain::{Drain, Phase};
 
-/// Service for readiness probes: responds to any request with 200 in [`Phase::Serving`], with 503 in all
+/// Service for readiness probes: responds to any request with 200 in [`Phase::Serving`], and with 503 in all
 /// later phases.
 ///
-/// Returned by [`Drain::readiness`]. The body names the phase, for a person with curl.
+/// Returned by [`Drain::readiness`]. The body names the phase.
 ///
 /// A load balancer sees a 503 only if there is a lame duck, because afterwards the port is closed: set
 /// [`Shutdown::lame_duck`](crate::Shutdown::lame_duck).
 ///
-/// Do not use it for a liveness probe: a server that drains is alive, and a restart would cut off what it
-/// waits for.
+/// Do not use it for a liveness probe: a draining server is alive, and a restart would cut off its requests.
 ///
-/// Its responses never keep a drain from finishing. Add it outside the layer, or inside with
-/// [`DrainLayer::exempt`](crate::DrainLayer::exempt); it responds in every phase. Each 503 is counted for
-/// [`Shutdown::min_failed_probes`](crate::Shutdown::min_failed_probes), so do not expose it to strangers:
-/// with their requests they could end a lame duck early.
+/// Add it outside the layer, or inside with [`DrainLayer::exempt`](crate::DrainLayer::exempt): then it
+/// responds in every phase and never keeps a drain from finishing. Each 503 counts for
+/// [`Shutdown::min_failed_probes`](crate::Shutdown::min_failed_probes), so do not expose it to untrusted
+/// clients: they could end a lame duck early.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Which requests are refused, and how: in the client's own protocol.
+//! Refusals in the client's own protocol, and exemptions from them.
 
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, StatusCode, Version};
@@ -16,7 +16,7 @@ pub trait Refuse<ReqBody, ResBody>: sealed::Refuse<ReqBody, ResBody> {
     fn refuse(&self, request: &Request<ReqBody>) -> Response<Option<ResBody>>;
 }
 
-/// Refuses with an empty 503, or a gRPC call with status 14, `UNAVAILABLE`: the default of
+/// Refuses requests with an empty 503, and gRPC calls with status 14, `UNAVAILABLE`. The default of
 /// [`DrainLayer`](crate::DrainLayer).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -79,7 +79,7 @@ fn unavailable<B>(kind: Option<Kind>, message: &'static str) -> Response<Option<
     response
 }
 
-/// How to answer a client whose request is cancelled. The registry keeps it as its tag.
+/// How to answer a cancelled request. The registry stores it as the request's tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CancelReply {
     kind: Option<Kind>,
@@ -90,7 +90,7 @@ pub(super) struct CancelReply {
     retry_after: u64,
 }
 
-/// The bits of a tag, below the seconds.
+/// In a tag, below the seconds: `has_trailers`.
 const TRAILERS: u8 = 1 << 7;
 
 impl CancelReply {
@@ -105,7 +105,7 @@ impl CancelReply {
         }
     }
 
-    /// 56 bits hold two billion years.
+    /// Packs the reply into a tag. 56 bits of seconds hold two billion years.
     pub(super) fn to_tag(self) -> Tag {
         let trailers = if self.has_trailers { TRAILERS } else { 0 };
         let low = Kind::to_bits(self.kind) | trailers;
@@ -126,7 +126,7 @@ impl CancelReply {
         self.has_trailers
     }
 
-    /// Makes the default refusal. `refuse_with` is not asked: it takes the request, which is gone.
+    /// Makes the default refusal. `refuse_with` does not apply: its closure takes the request, which is gone.
     pub(super) fn refusal<B>(self, rule: ConnectionRule) -> Response<Option<B>> {
         let mut response = unavailable(self.kind, grpc::CANCELLED);
         rule.set_refusal_headers(response.headers_mut(), self.retry_after);

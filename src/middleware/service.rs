@@ -19,17 +19,17 @@ use crate::gate::{Admission, Changed, GateRef};
 
 /// Service made by [`DrainLayer`](crate::DrainLayer).
 ///
-/// It holds no handle of the drain and does not delay it. Cloning it writes no memory that other threads
-/// write, beyond what cloning the inner service and the layer's closures does.
+/// It holds no handle of the drain and does not delay it. Cloning it writes no shared memory, unless cloning
+/// the inner service or the layer's closures does.
 pub struct DrainService<S, R = DefaultRefusal, E = NeverExempt> {
     inner: S,
     gate: GateRef,
-    /// If the layer tracks requests.
+    /// `Some` if the layer tracks requests.
     registry: Option<&'static Registry>,
     settings: Settings,
     refuse: R,
     exempt: E,
-    /// `poll_ready` returned ready because the gate is closed, while the inner service was not ready.
+    /// Whether `poll_ready` returned ready only because the gate is closed.
     must_refuse: bool,
     /// The gate's next change, while this instance waits for the inner service.
     changed: Option<Pin<Box<Changed>>>,
@@ -132,7 +132,7 @@ where
         }
     }
 
-    // Always: the clone of the service that a server makes for the request is then copied less.
+    // Always inlined, so that the server's clone of the service for the request is copied less.
     #[inline(always)]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
@@ -172,7 +172,7 @@ impl<S, R, E> DrainService<S, R, E> {
         ResponseFuture::called(inner, in_flight, self.gate, rule, self.settings.end_streams)
     }
 
-    /// Ready once the gate is closed, which is final. While pending, closing the gate wakes the task.
+    /// Returns ready once the gate is closed, which is final. While pending, closing the gate wakes the task.
     #[cold]
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let gate = self.gate;
@@ -249,7 +249,7 @@ impl<S: Clone, R: Clone, E: Clone> Clone for DrainService<S, R, E> {
             settings: self.settings,
             refuse: self.refuse.clone(),
             exempt: self.exempt.clone(),
-            // Readiness, and the wait for it, belong to an instance.
+            // Each instance has its own readiness, and waits for it by itself.
             must_refuse: false,
             changed: None,
         }

@@ -1,4 +1,4 @@
-//! Ends response bodies that have no end of their own when the server closes.
+//! Ends endless response bodies when the server closes.
 
 use std::mem;
 use std::pin::Pin;
@@ -43,20 +43,20 @@ pub fn is_event_stream(head: &response::Parts) -> bool {
 }
 
 pin_project! {
-    /// Waits for the server to close, beside a response body.
+    /// Waits for the server to close, on behalf of a response body.
     pub(super) struct StreamEnd {
         // Created before the gate is read, so that it sees each change after the read.
         #[pin]
         changed: Changed,
         gate: GateRef,
         has_trailers: bool,
-        // A frame has passed since the server began to close. It was the last.
+        // Whether a frame has passed since the server began to close. That one is the last.
         is_over: bool,
     }
 }
 
 impl StreamEnd {
-    /// `None` if the response is not chosen, or of a known length.
+    /// Returns `None` if the response is not chosen, or if its length is known.
     #[cold]
     #[inline(never)]
     pub(super) fn of<B, E>(
@@ -88,7 +88,7 @@ impl StreamEnd {
         self.is_over
     }
 
-    /// Ends the stream after the frame that has just passed, if the server is closing.
+    /// If the server is closing, makes the frame that has just passed the last one.
     pub(super) fn frame_passed(self: Pin<&mut Self>) {
         let this = self.project();
         *this.is_over = this.gate.is_closing();
@@ -104,7 +104,7 @@ impl StreamEnd {
         Poll::Ready(())
     }
 
-    /// Returns the trailers of a gRPC response that ends.
+    /// Returns the trailers that end a gRPC response.
     pub(super) fn trailers(&self) -> Option<HeaderMap> {
         self.has_trailers
             .then(|| grpc::unavailable_trailers(grpc::CLOSING))

@@ -17,23 +17,22 @@ use crate::drain::Drain;
 /// 2. **Lame duck**, on [`Signal::Terminate`], for at most [`lame_duck`](Self::lame_duck). Readiness fails
 ///    and all requests are served, so that a load balancer stops sending requests before any is refused.
 ///    [`min_failed_probes`](Self::min_failed_probes) and [`quiet_period`](Self::quiet_period) end it early.
-///    With `listener` the port then stops new handshakes, and what has connected gets a moment to send its
-///    request.
-/// 3. **Closing**, for at most [`closing`](Self::closing), and only until the server has ended. The server
-///    closes its port and its connections. HTTP/2 clients learn of it one round trip late; what they send until
-///    then is served. Connections that the drain watches (`Drain::watch`, with the feature `hyper-util`) belong
-///    to the server: it has not ended while one of them is open.
-/// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server gets the time to
-///    send the last bytes and close its connections, at most [`flush`](Self::flush) if that is set.
-///    [`timeout`](Self::timeout) bounds all of this from closing on.
-/// 5. At the deadline the requests that a layer [tracks](crate::DrainLayer::track_requests) are
-///    [cancelled](Drain::cancel), and one more second is left for the answers, or 100 ms if nothing was in
-///    flight. Other requests are not stopped; they end with the process. Last of all, watched connections are
-///    closed, and the server has another second to end.
+///    With `listener`, new handshakes then get no answer, and connected clients have `settle` to send their
+///    first request.
+/// 3. **Closing**, for at most [`closing`](Self::closing), or until the server has ended. The server closes
+///    its port and its connections. HTTP/2 clients learn of it one round trip late; requests that they send
+///    until then are served. Watched connections (`Drain::watch`, with the feature `hyper-util`) are part of
+///    the server: it has not ended while one of them is open.
+/// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server sends the last
+///    bytes and closes its connections, for at most [`flush`](Self::flush) if that is set.
+///    [`timeout`](Self::timeout) bounds everything from closing on.
+/// 5. At the deadline, [tracked](crate::DrainLayer::track_requests) requests are [cancelled](Drain::cancel),
+///    and the server has one more second to send the answers, or 100 ms if nothing was in flight. Other
+///    requests are not stopped; they end with the process. Finally, watched connections are closed, and the
+///    server has another second to end.
 ///
-/// If something else closes the drain, or the server ends by itself, the shutdown starts there. A shutdown
-/// that has started cannot be taken back: [`Drain::resume`] returns false. A lame duck that began before it
-/// counts.
+/// If something else closes the drain, or the server ends by itself, the shutdown starts at that point. Once
+/// started, it cannot be undone: [`Drain::resume`] returns false. A lame duck that began earlier counts.
 ///
 /// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second; with `listener` another
 /// `settle` and one second; with watched connections another second. Set the supervisor's grace period
@@ -62,7 +61,7 @@ use crate::drain::Drain;
 ///     .min_failed_probes(3)
 ///     .quiet_period(Duration::from_secs(1))
 ///     .timeout(Duration::from_secs(15))
-///     // A client that is asleep does not fail the shutdown.
+///     // A stalled client does not fail the shutdown.
 ///     .flush(Duration::from_secs(3));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
 /// let report = shutdown
@@ -113,9 +112,9 @@ where
 {
     /// Creates a shutdown of the server whose requests `drain` counts. It starts when `on` resolves.
     ///
-    /// `on` returns a [`Signal`], or `()` for [`Signal::Terminate`]: the `cancelled()` of a token will do,
-    /// or an existing `shutdown_signal()`. Nothing forces the shutdown unless [`force_on`](Self::force_on) is
-    /// set; `force_on(tokio::signal::ctrl_c())` does it on Ctrl-C.
+    /// `on` resolves to a [`Signal`], or to `()` for [`Signal::Terminate`]: for example the `cancelled()` of
+    /// a token, or an existing `shutdown_signal()`. Nothing forces the shutdown unless
+    /// [`force_on`](Self::force_on) is set; `force_on(tokio::signal::ctrl_c())` forces it on Ctrl-C.
     pub fn new(drain: &Drain, on: O) -> Self {
         Self {
             drain: drain.clone(),
@@ -136,9 +135,9 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
     /// A later SIGINT forces it, unless it arrives within 100 ms of the first signal. SIGTERM never does,
     /// because supervisors and process groups send it twice.
     ///
-    /// It listens from this call on: a signal during start-up takes effect when [`run`](Self::run) begins,
-    /// also in a container where the process has PID 1. So call this first. The signals have no other effect
-    /// from then on, so bound what start-up waits for, such as a connection to a database.
+    /// It listens from this call on, so call this first. A signal during start-up takes effect when
+    /// [`run`](Self::run) begins, even in a container where the process has PID 1. From then on the signals
+    /// have no other effect. So set a timeout for each wait during start-up, such as that for a database.
     ///
     /// # Panics
     ///
@@ -155,10 +154,11 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
 }
 
 impl<O, F> Shutdown<O, F> {
-    /// Sets what ends every wait at once, with [`ShutdownError::Forced`](crate::ShutdownError::Forced).
+    /// Sets a future that ends every wait at once, with
+    /// [`ShutdownError::Forced`](crate::ShutdownError::Forced).
     ///
-    /// It takes effect once the shutdown has started, and is first polled then. Its output is ignored.
-    /// Tracked requests are cancelled as at the deadline.
+    /// It is first polled once the shutdown has started. Its output is ignored. Tracked requests are
+    /// cancelled as at the deadline.
     ///
     /// # Examples
     ///
@@ -188,36 +188,35 @@ impl<O, F> Shutdown<O, F> {
 
     /// Sets the maximum duration of the lame duck. The default is zero: no lame duck.
     ///
-    /// Set it if clients come through a load balancer: without a lame duck no readiness probe fails before the
-    /// port closes. It should be longer than the load balancer takes to notice: the interval of its probes, times the
-    /// number of failures that it wants to see. It counts from the beginning of the lame duck, also if that
-    /// was before the signal. It is skipped on [`Signal::Interrupt`].
+    /// Set it if clients come through a load balancer: without a lame duck no readiness probe fails before
+    /// the port closes. It should be longer than the load balancer takes to notice: its probe interval, times
+    /// its failure threshold. It counts from the beginning of the lame duck, even if that was before the
+    /// signal. The lame duck is skipped on [`Signal::Interrupt`].
     pub fn lame_duck(mut self, longest: Duration) -> Self {
         self.config.lame_duck = longest;
         self
     }
 
-    /// Lets the lame duck end early, once this long has passed without a new request.
+    /// Lets the lame duck end early, once no new request has arrived for this long.
     ///
     /// Exempt requests and [`Drain::try_acquire`] do not count. With
-    /// [`min_failed_probes`](Self::min_failed_probes), both conditions have to hold. Behind a load balancer use
-    /// both: where requests are rare, a quiet second means nothing.
+    /// [`min_failed_probes`](Self::min_failed_probes), both conditions must hold. Behind a load balancer, set
+    /// both: if requests are rare, a quiet second means nothing.
     pub fn quiet_period(mut self, quiet: Duration) -> Self {
         self.config.quiet_period = Some(quiet);
         self
     }
 
-    /// Lets the lame duck end early, once readiness has failed this often. Its maximum still applies.
+    /// Lets the lame duck end early, once this many readiness probes have failed. Its maximum still applies.
     ///
-    /// [`Drain::readiness`] counts its 503s, and [`Drain::record_failed_probe`] counts others. The probes of
-    /// all load balancers, kubelets and people add up.
+    /// [`Drain::readiness`] counts its 503s, and [`Drain::record_failed_probe`] counts others. All of them
+    /// add up, whether from load balancers, kubelets or people.
     pub fn min_failed_probes(mut self, probes: u32) -> Self {
         self.config.min_failed_probes = Some(probes);
         self
     }
 
-    /// Sets the maximum duration of closing, in which the server leaves and requests are still served. The
-    /// default is 1 s.
+    /// Sets the maximum duration of closing, during which requests are still served. The default is 1 s.
     ///
     /// It should be longer than a round trip to the most distant client. Closing ends as soon as the server
     /// has ended. With zero, requests that cross the server's GOAWAY are refused.
@@ -234,22 +233,23 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Sets how long connections have, once nothing is in flight, to send the last bytes and close.
+    /// Sets how long connections may take to send the last bytes and close, once nothing is in flight.
     ///
-    /// Peers that are asleep (half a request head, half a TLS handshake, an HTTP/2 client that answers no
-    /// ping) keep a server from ending. With this they do not fail the shutdown: what is still open after
-    /// `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, is abandoned with a warning;
-    /// watched connections are closed. [`run`](Self::run) returns `Ok`, and [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`; so it does for a
-    /// server that was not given `closing`. It does not shorten [`closing`](Self::closing).
+    /// Stalled peers (half a request head, half a TLS handshake, an HTTP/2 client that answers no ping) keep
+    /// a server from ending. With this setting they do not fail the shutdown. Connections that are still open
+    /// after `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, are abandoned with a
+    /// warning; watched ones are closed. Then [`run`](Self::run) returns `Ok`, and
+    /// [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`. The same applies to a server that
+    /// was not given `closing`. `flush` does not shorten [`closing`](Self::closing).
     ///
-    /// An abandoned connection lives until the process ends, with its clone of the app and all that this holds.
-    /// So what waits for the last clone to be dropped, such as a worker on a channel, needs a timeout of its own.
-    /// See [what comes after `run`](crate::recipes#what-comes-after-run).
+    /// An abandoned connection keeps its clone of the app until the process ends. If a task waits for the
+    /// last clone to be dropped, such as a worker on a channel, that wait needs its own timeout. See [what
+    /// comes after `run`](crate::recipes#what-comes-after-run).
     ///
-    /// Without it the whole timeout is waited, and the outcome is
+    /// Without `flush`, such peers make [`run`](Self::run) wait for the whole timeout and return
     /// [`TimedOut`](crate::ShutdownError::TimedOut) with nothing in flight. The reason is that the last chunk
-    /// of a response may still be in the server's buffer, which no layer can see; a body of one chunk is
-    /// there as a whole. So set a time in which a slow client can read that.
+    /// of a response, or a body of one chunk, may still be in the server's buffer, which no layer can see. So
+    /// set a time in which a slow client can read it.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! When a lame duck is over.
+//! Decides when a lame duck is over.
 
 use std::future::pending;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::builder::Config;
 use super::run::{first, reached};
 use crate::drain::Drain;
 
-/// Waits until the lame duck has lasted for its maximum, or early, if `config` says what ends it.
+/// Waits until the lame duck has lasted for its maximum, or until the conditions of `config` end it early.
 ///
 /// The maximum counts from the beginning of the lame duck, which may have been before the signal.
 pub(super) async fn over(drain: &Drain, config: &Config) {
@@ -34,9 +34,9 @@ pub(super) async fn over(drain: &Drain, config: &Config) {
     first(reached(longest), early).await;
 }
 
-/// Waits until no request has arrived for that long.
+/// Waits until no request has arrived for `quiet`.
 async fn quiet_for(drain: &Drain, quiet: Duration) {
-    // A time that the clock cannot express is never quiet.
+    // A period that is too long for the clock never ends.
     while let Some(until) = drain
         .quiet_since()
         .and_then(|since| since.checked_add(quiet))

@@ -24,7 +24,7 @@ pub(super) fn started(signal: Option<Signal>) {
     );
 }
 
-/// New connections cannot be kept out while the port settles.
+/// Logs that new connections still arrive while the port settles.
 #[cfg(all(feature = "listener", unix))]
 pub(super) fn no_filter(error: &io::Error) {
     #[cfg(feature = "tracing")]
@@ -68,7 +68,7 @@ pub(super) async fn progress(
     std::future::pending().await
 }
 
-/// No field if no request is tracked.
+/// Returns `None`, and so no field, if no request is tracked.
 #[cfg(feature = "tracing")]
 fn shown(oldest: &[InFlightRequest]) -> Option<impl tracing::Value> {
     (!oldest.is_empty()).then(|| tracing::field::display(OldestRequests(oldest)))

@@ -1,5 +1,4 @@
-//! The sequence of a process that has to stop: signal, lame duck, close, drain. Drives a drain and a
-//! server. Knows no HTTP.
+//! The shutdown sequence: signal, lame duck, close, drain. Drives a drain and a server. Knows no HTTP.
 
 mod builder;
 mod lame_duck;

@@ -1,4 +1,4 @@
-//! What a shutdown ends with.
+//! The outcome of a shutdown.
 
 use std::error::Error;
 use std::fmt;
@@ -26,8 +26,8 @@ impl ShutdownReport {
         self.signal
     }
 
-    /// Returns the time from the signal until the server was asked to close: the lame duck, and what the port
-    /// took to settle. A lame duck that began before the signal is not included.
+    /// Returns the time from the signal until the server was asked to close: the lame duck, and the time that
+    /// the port took to settle. A lame duck that began before the signal is not included.
     pub fn lame_duck(&self) -> Duration {
         self.lame_duck
     }
@@ -63,7 +63,7 @@ impl ShutdownReport {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ShutdownError {
-    /// The server failed. `run` then waited for what was in flight, at most for the timeout.
+    /// The server failed. `run` then waited until nothing was in flight, at most for the timeout.
     Server(BoxError),
     /// The timeout has passed with requests in flight, or, without [`flush`](crate::Shutdown::flush), with a
     /// server that had not ended.
@@ -94,7 +94,7 @@ impl fmt::Display for ShutdownError {
 impl Error for ShutdownError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // Not the error itself, because its words are in this one's.
+            // Not the error itself, because `Display` already shows it.
             Self::Server(error) => error.source(),
             Self::TimedOut(_) | Self::Forced(_) => None,
         }

@@ -1,5 +1,4 @@
-//! Closes the port in an order that loses no connection: no new handshakes, then what is in the accept
-//! queue, then the socket.
+//! Closes the port without losing a connection: first the handshakes, then the accept queue, then the socket.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -19,11 +18,11 @@ use super::server::ServerEnd;
 #[cfg(all(feature = "listener", unix))]
 use super::socket::{InheritedSockets, Socket};
 
-/// How long the accept queue has to become empty.
+/// How long the server has to empty the accept queue.
 const LONGEST_QUEUE: Duration = Duration::from_secs(1);
-/// Between two looks at the accept queue: the kernel wakes a process when it fills, not when it is empty.
+/// How often to check the accept queue: the kernel wakes a process when it fills, not when it is empty.
 const QUEUE_INTERVAL: Duration = Duration::from_millis(5);
-/// Between two looks at whether the server has closed its own descriptor.
+/// How often to check whether the server has closed its own descriptor.
 const HOLD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The sockets that a server listens on, as duplicates.
@@ -38,7 +37,7 @@ impl Port {
     pub(super) fn new() -> Self {
         Self {
             sockets: Vec::new(),
-            // Now: others take it out of the environment when they use the sockets.
+            // Read now: code that takes the sockets removes the variables from the environment.
             #[cfg(all(feature = "listener", unix))]
             inherited: InheritedSockets::from_env(),
         }
@@ -55,8 +54,8 @@ impl Port {
         self.sockets.is_empty()
     }
 
-    /// Stops new handshakes, leaves what has connected `settle` to send its first request, then waits for the
-    /// server to accept what the kernel has accepted.
+    /// Stops new handshakes, gives connected clients `settle` to send their first request, then waits until
+    /// the server has emptied the accept queue.
     pub(super) async fn settle(&mut self, settle: Duration) {
         for socket in &mut self.sockets {
             socket.refuse_handshakes();
@@ -74,9 +73,10 @@ impl Port {
 
     /// Keeps each duplicate until the server has closed its own descriptor, or has ended. Never returns.
     ///
-    /// tonic closes it last of all: without a filter, what connects until then is reset.
+    /// tonic closes it last: without a filter, new connections until then are reset.
     pub(super) async fn hold(&mut self, ended: &ServerEnd) -> Infallible {
-        // Without a filter a duplicate only prolongs the time in which the kernel accepts and no one serves.
+        // Without a filter, the kernel would still accept connections on the duplicate, and nothing would
+        // serve them.
         self.sockets.retain(Socket::is_filtered);
         let closed = async {
             while !self.sockets.is_empty() {
@@ -92,12 +92,12 @@ impl Port {
 
 #[cfg(all(feature = "listener", unix))]
 impl<O, F> Shutdown<O, F> {
-    /// Closes this listening socket first, in a way that loses no connection that has reached it. Call it for
-    /// each socket that the server listens on.
+    /// Closes this listening socket before the server does, without losing a connection that has reached it.
+    /// Call it for each socket that the server listens on.
     ///
-    /// A server that is asked to close closes its port, its idle connections and its accept queue at once:
-    /// clients that have just connected see a reset. With this, the shutdown keeps a duplicate of the socket,
-    /// and at the end of the lame duck, before the server is asked to close:
+    /// When a server is asked to close, it closes its port, its idle connections and its accept queue at
+    /// once: clients that have just connected see a reset. With this method, the shutdown keeps a duplicate
+    /// of the socket. At the end of the lame duck, before the server is asked to close:
     ///
     /// 1. On Linux the kernel stops answering new handshakes (by a socket filter, which needs no privilege).
     ///    Handshakes under way complete.
@@ -105,32 +105,33 @@ impl<O, F> Shutdown<O, F> {
     /// 3. The server accepts what is left in the queue, within one second.
     ///
     /// A client that tries to connect in the meantime gets no answer. Its kernel tries again one second after
-    /// its first attempt, and then it is refused, or reaches the next process that listens on the port. A load
+    /// its first attempt. Then it is refused, or reaches the next process that listens on the port. A load
     /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
     ///
-    /// Works for TCP and for Unix sockets: for any [`AsFd`]. On systems other than Linux, for Unix sockets and
+    /// Works for TCP and Unix sockets, with any [`AsFd`]. On systems other than Linux, for Unix sockets and
     /// in sandboxes that forbid the filter, new connections are accepted until the server closes, and the
-    /// last of them may be reset; a debug event says so. The duplicate is closed once the server has closed its own
-    /// descriptor, or has ended. tonic closes it when its last connection has ended: until then new connections
-    /// get no answer.
+    /// last of them may be reset; this is logged at debug. The duplicate is closed once the server has closed
+    /// its own descriptor, or has ended. tonic closes its descriptor when its last connection has ended:
+    /// until then new connections get no answer.
     ///
-    /// Several listeners may be passed, one call for each. Bind them first, and pass each on to its server: a
-    /// wrapper such as axum's `tap_io` has no descriptor to pass.
+    /// For several listeners, call it once for each. Bind a listener, call this, then move it into its
+    /// server: a wrapper such as axum's `tap_io` has no descriptor to pass.
     ///
-    /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the shutdown:
-    /// what is still open after the server has closed its own keeps the port open, and nothing accepts.
+    /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the
+    /// shutdown. A descriptor that is open after the server has closed its own keeps the port open, and
+    /// nothing accepts.
     ///
-    /// Do not pass a socket that another process goes on using, because the filter is a property of the
-    /// socket: its new connections would hang until the filter is removed at the end of the shutdown, or for good
-    /// if this process is killed first. Sockets that systemd has passed are recognized by `LISTEN_FDS` and
-    /// `LISTEN_PID`, and get no filter; so create the `Shutdown` before anything else takes them.
+    /// Do not pass a socket that another process continues to use. The filter belongs to the socket, so new
+    /// connections would hang until it is removed at the end of the shutdown, or permanently if this process
+    /// is killed first. Sockets from systemd are recognized by `LISTEN_FDS` and `LISTEN_PID`, and get no
+    /// filter. Create the `Shutdown` before other code takes them.
     ///
     /// This method is not available on Windows.
     ///
     /// # Errors
     ///
-    /// Returns an error if this is not a stream socket that listens, or if there are no descriptors left to
-    /// duplicate it.
+    /// Returns an error if this is not a listening stream socket, or if no descriptor is left for a
+    /// duplicate.
     ///
     /// # Examples
     ///
@@ -157,7 +158,7 @@ impl<O, F> Shutdown<O, F> {
     /// Sets how long clients that have connected to a [`listener`](Self::listener) have to send their first
     /// request. The default is 300 ms.
     ///
-    /// hyper closes a connection on which nothing has arrived when the server is asked to close. So this
+    /// When the server is asked to close, hyper closes connections on which nothing has arrived. So this
     /// should be longer than a round trip to the most distant client. It is skipped on
     /// [`Signal::Interrupt`](crate::Signal::Interrupt).
     pub fn settle(mut self, settle: Duration) -> Self {
@@ -166,7 +167,7 @@ impl<O, F> Shutdown<O, F> {
     }
 }
 
-/// Without the feature, or on Windows, there is none.
+/// Without the feature, or on Windows, there are no sockets.
 #[cfg(not(all(feature = "listener", unix)))]
 #[derive(Debug)]
 enum Socket {}

@@ -1,4 +1,4 @@
-//! The sequence.
+//! Runs the sequence.
 
 use std::convert::Infallible;
 use std::future::{Future, IntoFuture, pending, poll_fn};
@@ -15,14 +15,14 @@ use super::signal::Signal;
 use super::{lame_duck, log};
 use crate::drain::{Drain, Phase, Reached, Unfinished};
 
-/// How long cancelled requests have to be answered, and connections to close after that.
+/// How long the server has to answer cancelled requests, and then to close their connections.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How long responses that ended at the deadline have to reach the network.
 const FLUSH_GRACE: Duration = Duration::from_millis(100);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Why a sequence did not come to its end.
+/// Why a sequence did not complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expired {
     TimedOut,
@@ -32,27 +32,28 @@ pub(super) enum Expired {
 impl<O, F> Shutdown<O, F> {
     /// Runs a server and shuts it down gracefully.
     ///
-    /// `server` gets the future that tells it to close, which resolves in [`Phase::Closing`], and returns
-    /// the server: `axum::serve(..).with_graceful_shutdown(closing)`, tonic's
-    /// `serve_with_shutdown(address, closing)`, or an accept loop of your own. Its output is `Result<(), E>`
-    /// or `()`, where `E` is `Send` and `Sync`: turn a `Box<dyn Error>` into a string. A server that ignores `closing` never ends, and is reported as
-    /// [`TimedOut`](ShutdownError::TimedOut) with nothing in flight, unless [`flush`](Self::flush) is set.
+    /// `server` is called with a future that resolves in [`Phase::Closing`], and returns the server:
+    /// `axum::serve(..).with_graceful_shutdown(closing)`, tonic's `serve_with_shutdown(address, closing)`, or
+    /// an accept loop of your own. The server's output is `Result<(), E>` or `()`, where `E` is `Send` and
+    /// `Sync`: convert a `Box<dyn Error>` into a string. A server that ignores `closing` never ends, and is
+    /// reported as [`TimedOut`](ShutdownError::TimedOut) with nothing in flight, unless
+    /// [`flush`](Self::flush) is set.
     ///
-    /// A server that ends by itself starts the shutdown. What is still in flight (work that holds a
-    /// [`Permit`](crate::Permit), or connections that the server has given away) is waited for, with the
-    /// same timeout. If another handle closes the drain, the shutdown goes on from there.
+    /// If the server ends by itself, the shutdown starts. It waits, with the same timeout, for anything still
+    /// in flight: work that holds a [`Permit`](crate::Permit), or connections that the server has handed off.
+    /// If another handle closes the drain, the shutdown continues from there.
     ///
-    /// `#[tokio::main]` waits without a limit for blocking tasks after `main` has returned. To bound the end
-    /// of the process too, call [`std::process::exit`]. Give what you wait for in between a timeout; see
-    /// [what comes after `run`](crate::recipes#what-comes-after-run).
+    /// After `main` returns, `#[tokio::main]` waits for blocking tasks without a limit. To bound this, call
+    /// [`std::process::exit`]. If you wait for anything before that, set a timeout; see [what comes after
+    /// `run`](crate::recipes#what-comes-after-run).
     ///
     /// # Errors
     ///
-    /// - [`ShutdownError::Server`] if the server failed. `run` then waits for what is in flight, at most for the
-    ///   timeout. This takes precedence over the other two; [`Drain::requests`](crate::Drain::requests) still
-    ///   tells what was left.
-    /// - [`ShutdownError::TimedOut`] if requests were in flight at the deadline, or if the server had not ended
-    ///   and [`flush`](Self::flush) was not set.
+    /// - [`ShutdownError::Server`] if the server failed. `run` then waits until nothing is in flight, at most
+    ///   for the timeout. This takes precedence over the other two;
+    ///   [`Drain::requests`](crate::Drain::requests) still lists the requests that are left.
+    /// - [`ShutdownError::TimedOut`] if requests were in flight at the deadline, or if the server had not
+    ///   ended and [`flush`](Self::flush) was not set.
     /// - [`ShutdownError::Forced`] if the [`force_on`](Self::force_on) future resolved, or a later SIGINT
     ///   arrived, before the shutdown finished.
     ///
@@ -62,8 +63,8 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the server, but not the connection tasks that it has spawned. The phase stays
-    /// as it is.
+    /// Dropping the future drops the server, but not the connection tasks that it has spawned. The phase does
+    /// not change.
     ///
     /// # Examples
     ///
@@ -123,7 +124,7 @@ impl<O, F> Shutdown<O, F> {
             }))
             .await;
         drain.commit();
-        // Before anything can be seen of the shutdown, which may be what makes someone force it.
+        // Polled before the shutdown has any visible effect, which may cause someone to force it.
         let forced = is_ready(force.as_mut()).await;
         log::started(signal);
         let mut report = ShutdownReport {
@@ -146,7 +147,7 @@ impl<O, F> Shutdown<O, F> {
                 until(server.as_mut(), force.as_mut(), condition).await?;
             }
 
-            // The port, as long as the server knows nothing of it.
+            // Settling the port, before the server is asked to close.
             if !port.is_empty() && ended.get().is_none() && drain.phase() < Phase::Closing {
                 let mut settle = Duration::ZERO;
                 if signal == Some(Signal::Terminate) {
@@ -187,7 +188,7 @@ impl<O, F> Shutdown<O, F> {
             };
             let condition = beside(aside.as_mut(), first(drained, late));
             let in_time = until(server.as_mut(), force.as_mut(), condition).await?;
-            // The last may have ended at the deadline, or before it if this task was polled late.
+            // The last request may have ended at the deadline, or before it if this task was polled late.
             if !in_time && drain.phase() != Phase::Drained {
                 return Err(Expired::TimedOut);
             }
@@ -220,7 +221,7 @@ impl<O, F> Shutdown<O, F> {
                 Ok(report)
             }
             Err(expired) => {
-                // Late or forced: cancel what can be cancelled, and leave a moment for the answers.
+                // Timed out or forced: cancel tracked requests, and leave time for the answers.
                 drain.close();
                 drain.start_draining();
                 let unfinished = Unfinished::new(&drain, since);
@@ -265,7 +266,7 @@ impl<O, F> Shutdown<O, F> {
     }
 }
 
-/// Closes the watched connections that are left, which lets the server end.
+/// Closes the watched connections that are left, so that the server can end.
 async fn close_connections<S>(drain: &Drain, server: Pin<&mut Server<'_, S>>, ended: &ServerEnd)
 where
     S: Future<Output = ()>,
@@ -304,7 +305,7 @@ pub(super) async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output =
     .await
 }
 
-/// Waits for `condition`, with something beside it that never ends.
+/// Waits for `condition`, and meanwhile polls `aside`, which never ends.
 async fn beside<T>(
     aside: Pin<&mut impl Future<Output = Infallible>>,
     condition: impl Future<Output = T>,
@@ -317,7 +318,7 @@ async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
 }
 
-/// Waits until `at`; `None` is never.
+/// Waits until `at`. `None` means forever.
 pub(super) async fn reached(at: Option<Instant>) {
     match at {
         // Timers have a resolution of a millisecond. A time that has passed needs none.

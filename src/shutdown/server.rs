@@ -1,4 +1,4 @@
-//! Polls a server beside what the sequence waits for.
+//! Polls a server while the sequence waits.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -40,7 +40,7 @@ mod sealed {
     }
 }
 
-/// Serves until the server and its watched connections have ended: an accept loop may return before them.
+/// Waits until the server and its watched connections have ended. An accept loop may return before them.
 pub(super) async fn serve<S>(server: S, drain: &Drain, end: &ServerEnd)
 where
     S: Future<Output: ServerOutput>,
@@ -56,7 +56,7 @@ where
 }
 
 pin_project! {
-    /// A server that runs until it ends, which may be in any stage of the sequence.
+    /// A server. It may end in any stage of the sequence.
     pub(super) struct Server<'a, S> {
         #[pin]
         future: Option<S>,
@@ -65,7 +65,7 @@ pin_project! {
     }
 }
 
-/// How and when a server has ended.
+/// When a server ended, and its error.
 #[derive(Default)]
 pub(super) struct ServerEnd {
     at: OnceLock<Instant>,
@@ -99,8 +99,8 @@ impl<'a, S: Future<Output = ()>> Server<'a, S> {
 
     /// Runs the server until `condition` resolves.
     ///
-    /// The condition is polled before the server, which may use up the task's budget in each poll, and
-    /// again after it. The server is polled at least once.
+    /// The condition is polled before the server, because the server may use up the task's budget in each
+    /// poll, and again after it. The server is polled at least once.
     pub(super) async fn serve_until<C: Future>(
         mut self: Pin<&mut Self>,
         condition: C,

@@ -1,20 +1,21 @@
-//! What starts a shutdown, and the signals of the operating system that do.
+//! The signals that start a shutdown.
 
 #[cfg(feature = "signal")]
 pub use self::os::{ForceSignal, ShutdownSignal, shutdown};
 
-/// What asked the process to stop.
+/// The signal that asked the process to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Signal {
-    /// SIGINT, or Ctrl-C at a terminal. A [`Shutdown`](crate::Shutdown) skips the lame duck: someone is
-    /// waiting.
+    /// SIGINT, or Ctrl-C at a terminal. A [`Shutdown`](crate::Shutdown) skips the lame duck, because a person
+    /// is waiting.
     Interrupt,
     /// SIGTERM, sent by systemd, Kubernetes and `kill`.
     Terminate,
 }
 
-/// Lets a future without a value start a [`Shutdown`](crate::Shutdown), as [`Terminate`](Signal::Terminate).
+/// Converts `()` into [`Terminate`](Signal::Terminate), so that any `()` future can start a
+/// [`Shutdown`](crate::Shutdown).
 impl From<()> for Signal {
     fn from((): ()) -> Self {
         Self::Terminate
@@ -32,7 +33,7 @@ mod os {
 
     use super::Signal;
 
-    /// A SIGINT this soon after the first signal is a second delivery of it, or the same key press.
+    /// A SIGINT within this time of the first signal is a second delivery, or the same key press.
     const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
     /// Listens for SIGINT and SIGTERM, or for Ctrl-C on Windows.
@@ -126,7 +127,7 @@ mod os {
     struct Listener(Option<imp::Signal>);
 
     impl Listener {
-        /// Pending for good if the signal cannot be listened for.
+        /// Stays pending if the signal cannot be listened for.
         fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<()> {
             match self.0.as_mut().map(|signal| signal.poll_recv(cx)) {
                 Some(Poll::Ready(Some(()))) => Poll::Ready(()),

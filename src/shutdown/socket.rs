@@ -15,9 +15,9 @@ use super::log;
 #[derive(Debug)]
 pub(super) struct Socket {
     descriptor: OwnedFd,
-    /// The descriptor that was duplicated, which is the server's to close.
+    /// The descriptor that was duplicated. The server closes it.
     original: RawFd,
-    /// Whether the supervisor passed it, and goes on using it.
+    /// Whether the supervisor passed the socket, and continues to use it.
     inherited: bool,
     filtered: bool,
 }
@@ -28,7 +28,7 @@ impl Socket {
         inherited: &InheritedSockets,
     ) -> io::Result<Self> {
         let socket = SockRef::from(&listener);
-        // Fails for what is no socket.
+        // Fails if this is not a socket.
         let kind = socket.r#type()?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let listens = socket.is_listener()?;
@@ -71,7 +71,7 @@ impl Socket {
         const DROP: u32 = 0;
 
         let socket = SockRef::from(&self.descriptor);
-        // A Unix socket has no such segments, but takes a filter.
+        // A Unix socket would take the filter, but has no such segments.
         if ![Domain::IPV4, Domain::IPV6].contains(&socket.domain()?) {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "not TCP"));
         }
@@ -96,7 +96,7 @@ impl Socket {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether the kernel accepts no new connections.
+    /// Whether the filter is attached, so that the kernel accepts no new connections.
     pub(super) fn is_filtered(&self) -> bool {
         self.filtered
     }
@@ -104,15 +104,15 @@ impl Socket {
     /// Whether a connection waits to be accepted.
     pub(super) fn has_waiting(&self) -> bool {
         let mut sockets = [PollFd::new(&self.descriptor, PollFlags::IN)];
-        // An error is for a signal or for lack of memory. Then there is nothing to wait for.
+        // On an error (a signal, no memory), do not wait.
         let now = Timespec::default();
         poll(&mut sockets, Some(&now)).is_ok_and(|ready| ready > 0)
             && sockets[0].revents().contains(PollFlags::IN)
     }
 
-    /// Whether the server still has it open. On systems other than Linux this is always false.
+    /// Whether the server still has the socket open. On systems other than Linux this is always false.
     pub(super) fn is_in_use(&self) -> bool {
-        // The number alone may be another file's by now.
+        // The number alone may belong to another file by now.
         let original = identity(self.original);
         original.is_some() && original == identity(self.descriptor.as_raw_fd())
     }
@@ -128,7 +128,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.filtered {
-            // For a process that goes on using the socket. Fails only if the filter is gone.
+            // Another process may continue to use the socket. Fails only if the filter is gone.
             let _ = SockRef::from(&self.descriptor).detach_filter();
         }
     }

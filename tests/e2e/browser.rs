@@ -1,4 +1,4 @@
-//! Pages in a browser: the status page, and one that follows a stream of events.
+//! Pages in a browser: the status page, and a page that follows an event stream.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::process::{PATIENCE, Process, answer};
 
-/// A browser without a window.
+/// A headless browser.
 fn chromium(profile: &Path) -> Command {
     let mut chromium = Command::new("chromium");
     chromium
@@ -30,7 +30,7 @@ fn chromium(profile: &Path) -> Command {
 
 const MISSING: &str = "chromium, which has to be installed for this test";
 
-/// The page after two seconds, by the clock of the browser.
+/// Returns the page after two seconds of the browser's clock.
 fn dom(url: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let mut chromium = chromium(profile.path());
@@ -44,7 +44,7 @@ fn ask(mut stream: TcpStream, path: &str) -> TcpStream {
     stream
 }
 
-/// Waits until the JSON says so; `url` as the page's.
+/// Waits until the status JSON contains `what`. `url` is that of the page.
 fn until(url: &str, what: &str) {
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let json = || answer(ask(TcpStream::connect(address).unwrap(), "/status.json"));
@@ -64,7 +64,7 @@ fn shows(dom: &str, what: &[&str]) {
 
 #[test]
 #[ignore = "needs Chromium: .ci/run installs it and runs this"]
-fn the_page_shows_what_is_left() {
+fn the_page_shows_the_requests_that_are_left() {
     let mut server = Process::start("status_page", &[("ADMIN", "127.0.0.1:0")]);
     let line = server.earlier("status page on ");
     let url = line.rsplit(' ').next().unwrap();
@@ -98,7 +98,7 @@ fn the_page_shows_what_is_left() {
 
 #[test]
 #[ignore = "needs Chromium: .ci/run installs it and runs this"]
-fn an_event_source_goes_on_at_the_next_server() {
+fn an_event_source_continues_at_the_next_server() {
     let mut server = Process::start("test_server", &[]);
     let address = server.address.to_string();
     let profile = tempfile::tempdir().unwrap();

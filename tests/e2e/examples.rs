@@ -1,4 +1,4 @@
-//! The smaller examples, each as a process: it does what its first lines say.
+//! The smaller examples, each as a process. They do what their module docs say.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn get(server: &Process, path: &str, more: &str) -> TcpStream {
     stream
 }
 
-/// Reads until this has come.
+/// Reads until this has arrived.
 fn read_to(stream: &mut TcpStream, what: &str) -> String {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(what) {
@@ -40,7 +40,7 @@ fn websocket(server: &Process) -> TcpStream {
 fn websocket_says_goodbye_and_keeps_the_drain_waiting_until_then() {
     let server = Process::start("websocket", &[]);
     let mut socket = websocket(&server);
-    // Text, one byte, with a mask of zeros; it comes back without one.
+    // Text, one byte, with a mask of zeros. The echo has no mask.
     socket.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).unwrap();
     let mut echo = [0; 3];
     socket.read_exact(&mut echo).unwrap();
@@ -58,7 +58,7 @@ fn websocket_says_goodbye_and_keeps_the_drain_waiting_until_then() {
 fn websocket_answers_a_goodbye() {
     let server = Process::start("websocket", &[]);
     let mut socket = websocket(&server);
-    // Code 1000, behind a mask of zeros; it comes back without one, and then the end.
+    // Code 1000, after a mask of zeros. The echo has no mask, and then the connection ends.
     let code = [0x03, 0xE8];
     socket
         .write_all(&[[0x88, 0x82].as_slice(), &[0; 4], &code].concat())
@@ -131,7 +131,7 @@ fn a_silent_connection_does_not_hold_them_up() {
 }
 
 #[test]
-fn hyper_answers_what_runs() {
+fn hyper_answers_running_requests() {
     let server = Process::start("hyper", &[]);
     let stream = get(&server, "/", "");
     read_by_the_server(&stream);

@@ -1,5 +1,5 @@
-//! The example as a process of its own, with real signals: what its clients get, what it logs, how it exits,
-//! and what its database contains afterwards.
+//! The example as a process, with real signals: checks responses, logs, exit code, and the database
+//! afterwards.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -60,7 +60,7 @@ fn rows(folder: &tempfile::TempDir) -> (i64, i64) {
 fn running_requests_are_answered_later_ones_refused_and_the_rows_are_there() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start("30");
-        // Half a head, which hyper lets finish.
+        // Half a request head. hyper lets it finish.
         let mut later = server.process.connect();
         later
             .write_all(b"GET / HTTP/1.1\r\nHost: here\r\n")
@@ -74,7 +74,7 @@ fn running_requests_are_answered_later_ones_refused_and_the_rows_are_there() {
         let refused = answer(later);
         assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
         assert!(refused.contains("connection: close\r\n"), "{refused}");
-        // axum closes the port on a task of its own, while the requests still run.
+        // axum closes the port in a separate task, while the requests still run.
         let start = Instant::now();
         while TcpStream::connect(server.process.address).is_ok() {
             assert!(start.elapsed() < PATIENCE, "the port stays open");
@@ -117,7 +117,7 @@ fn with_nothing_in_flight_it_exits_at_once() {
 }
 
 #[test]
-fn what_is_in_flight_at_the_deadline_is_abandoned_and_counted() {
+fn requests_in_flight_at_the_deadline_are_abandoned_and_counted() {
     let mut server = Server::start("0.5");
     let running = [server.request(), server.request()];
     server.process.signal(Signal::SIGTERM);

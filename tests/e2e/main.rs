@@ -1,5 +1,5 @@
-//! Real processes with real signals, sockets and clients. What needs programs that cargo does not install
-//! (HAProxy, nginx, Chromium, grpcio) or takes minutes is ignored by default; `.ci/run` runs it.
+//! Real processes with real signals, sockets and clients. Tests that take minutes, or need programs that
+//! cargo does not install (HAProxy, nginx, Chromium, grpcio), are ignored by default; `.ci/run` runs them.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]

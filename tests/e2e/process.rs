@@ -1,6 +1,6 @@
-//! Examples as processes of their own.
+//! Runs examples as processes.
 //!
-//! Each step waits for what the one before it shows: a line of the log, or the state of a socket.
+//! Each step waits for a visible effect of the step before: a line of the log, or the state of a socket.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -37,7 +37,7 @@ pub(crate) fn binary(example: &str) -> PathBuf {
     built.entry(example.into()).or_insert_with(build).clone()
 }
 
-/// An example that listens. Killed if the test ends before it has exited.
+/// An example that listens. It is killed if the test ends before it exits.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -114,7 +114,7 @@ impl Process {
         self.logged(what).rsplit(' ').next().unwrap().parse()
     }
 
-    /// Returns a line that has been logged already.
+    /// Returns a line that was already logged.
     pub(crate) fn earlier(&self, what: &str) -> String {
         let line = self.seen.iter().find(|line| line.contains(what));
         line.unwrap_or_else(|| panic!("no {what:?} in {:#?}", self.seen))
@@ -131,7 +131,7 @@ impl Process {
         stream
     }
 
-    /// Waits for its end. Returns how it ended, with all that it has logged.
+    /// Waits for the process to exit. Returns its exit status and its whole log.
     pub(crate) fn exit(mut self) -> Exited {
         self.wait()
     }
@@ -173,7 +173,7 @@ impl Exited {
         self
     }
 
-    /// Asserts that this was logged, and returns the number of the line.
+    /// Asserts that this was logged, and returns the line number.
     #[track_caller]
     pub(crate) fn said(&self, what: &str) -> usize {
         let at = self.log.iter().position(|line| line.contains(what));
@@ -184,7 +184,7 @@ impl Exited {
 /// Reads until the server closes the connection.
 pub(crate) fn answer(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset is an end too. The tests look at what came before it.
+    // A reset is an end too. The tests check what came before it.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
 }

@@ -1,5 +1,5 @@
-//! The shutdown sequence from outside: a server as a process of its own, with one difficulty in each test.
-//! What its clients get, what it logs, and its exit code.
+//! The shutdown sequence from outside: a server process, with one difficulty per test. Checks responses, logs
+//! and exit codes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ fn send(mut stream: &TcpStream, what: &str) {
     stream.write_all(what.as_bytes()).unwrap();
 }
 
-/// A request, on a connection of its own.
+/// Sends a request on a new connection.
 fn get(server: &Process, path: &str) -> TcpStream {
     let stream = server.connect();
     send(
@@ -29,7 +29,7 @@ fn get(server: &Process, path: &str) -> TcpStream {
     stream
 }
 
-/// A request whose handler runs.
+/// A request whose handler is running.
 fn running(server: &mut Process, path: &str) -> TcpStream {
     let stream = get(server, path);
     server.logged(&format!("runs {path}"));
@@ -51,7 +51,7 @@ fn kept_alive(server: &Process) -> TcpStream {
 }
 
 #[test]
-fn what_is_in_flight_at_the_signal_is_answered() {
+fn requests_in_flight_at_the_signal_are_answered() {
     for signal in [SIGTERM, SIGINT] {
         let mut server = server(&[]);
         let stream = running(&mut server, "/closing");
@@ -85,7 +85,7 @@ fn an_idle_connection_is_closed_at_once() {
 fn a_connection_that_never_sent_a_byte_is_closed_at_once() {
     let server = server(&[("TIMEOUT", ENDLESS)]);
     let stream = server.connect();
-    // The server accepts in order: with this one answered, it has the other.
+    // The server accepts in order: once this request is answered, it has accepted the other connection.
     kept_alive(&server);
     server.signal(SIGTERM);
     assert_eq!(answer(stream), "");
@@ -122,7 +122,7 @@ fn a_slow_reader_gets_all_of_it() {
     let mut server = server(&[("TIMEOUT", ENDLESS)]);
     let stream = running(&mut server, "/big");
     server.signal(SIGTERM);
-    // Nothing has been read so far, and 64 MiB are more than the kernel keeps for it.
+    // Nothing has been read so far, and 64 MiB are more than the kernel buffers.
     server.logged("closing ");
     let answer = answer(stream);
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -149,11 +149,11 @@ fn an_endless_stream_is_over_the_deadline() {
 }
 
 #[test]
-fn what_is_over_the_deadline_is_named_cancelled_and_answered() {
+fn requests_over_the_deadline_are_named_cancelled_and_answered() {
     let mut server = server(&[("TIMEOUT", "0.3"), ("TRACK", "1")]);
     let never = running(&mut server, "/never");
     let endless = running(&mut server, "/sse");
-    // A client that does not read gets no answer: what hyper has buffered comes first.
+    // A client that does not read gets no answer: hyper's buffer comes first.
     let _big = running(&mut server, "/big");
     server.signal(SIGTERM);
     let exited = server.exit().with(1);
@@ -168,7 +168,7 @@ fn what_is_over_the_deadline_is_named_cancelled_and_answered() {
     assert!(!cut.ends_with("0\r\n\r\n"), "it looks complete");
 }
 
-/// A request whose head has begun when the server is asked to close. hyper lets it finish.
+/// A request whose head is incomplete when the server is asked to close. hyper lets it finish.
 fn begun(server: &Process) -> TcpStream {
     let stream = server.connect();
     send(&stream, "GET / HTTP/1.1\r\nHost: he");
@@ -209,7 +209,7 @@ fn a_request_that_arrives_while_draining_is_refused() {
 #[test]
 fn an_early_signal_takes_effect_when_the_server_runs() {
     for signal in [SIGTERM, SIGINT] {
-        // The signal arrives during the start-up, which takes longer than this test needs to send it.
+        // The signal arrives during start-up, which takes longer than this test needs to send it.
         let server = server(&[("STARTUP", "0.3"), ("TIMEOUT", ENDLESS)]);
         server.signal(signal);
         let exited = server.exit().with(0);
@@ -245,7 +245,7 @@ fn a_second_terminate_never_forces() {
 #[test]
 fn five_thousand_idle_connections_are_closed_within_a_second() {
     const EACH: usize = 2_500;
-    // A file each here, and one in the server, which inherits the limit.
+    // One file each here and one in the server, which inherits the limit.
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let wanted = 2 * EACH as u64 + 200;
     assert!(
@@ -253,9 +253,9 @@ fn five_thousand_idle_connections_are_closed_within_a_second() {
         "this takes {wanted} files, and {hard} may be open"
     );
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted), hard).unwrap();
-    // That second is the server's own deadline, not this test's.
+    // The second is the server's deadline, not this test's.
     let server = server(&[("TIMEOUT", "1")]);
-    // In turn: a response means that the server has accepted the connections before.
+    // One after the other: a response means that the server has accepted the earlier connections.
     let idle: Vec<_> = (0..EACH)
         .map(|_| (server.connect(), kept_alive(&server)))
         .collect();
@@ -339,7 +339,7 @@ fn a_later_interrupt_ends_the_lame_duck_and_the_drain() {
         server.signal(SIGTERM);
         server.logged(begins);
         if !closing {
-            // An interrupt within 100 ms of the first signal is taken for the same one.
+            // An interrupt within 100 ms of the first signal counts as the same signal.
             std::thread::sleep(std::time::Duration::from_millis(150));
         }
         server.signal(SIGINT);

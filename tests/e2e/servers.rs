@@ -1,4 +1,4 @@
-//! The examples of other servers than one HTTP port: what runs is answered after the signal.
+//! The examples of servers other than one HTTP port: running requests are answered after the signal.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +24,7 @@ fn is_hello(answer: &str) {
     assert!(answer.ends_with("\r\n\r\nhello\n"), "{answer}");
 }
 
-/// The answer to a probe, on a connection of its own.
+/// Returns the answer to a probe, on a new connection.
 fn probe(address: std::net::SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -38,11 +38,11 @@ fn status(address: std::net::SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn tls_answers_what_runs() {
+fn tls_answers_running_requests() {
     let server = Process::start("tls", &[]);
     let mut stream = tls(server.connect());
     stream.write_all(GET).unwrap();
-    // The handshake is done, and the request is with the server.
+    // The handshake is done, and the server has the request.
     read_by_the_server(&stream.sock);
     server.signal(SIGTERM);
     is_hello(&read_to_end(stream));
@@ -131,7 +131,7 @@ fn the_next_process_takes_a_unix_socket_over() {
     old.signal(SIGTERM);
     is_hello(&read_to_end(running));
     old.exit().with(0);
-    // The path belongs to the new one.
+    // The path belongs to the new process.
     let mut stream = connect(&path);
     stream.write_all(GET).unwrap();
     new.signal(SIGTERM);
@@ -140,7 +140,7 @@ fn the_next_process_takes_a_unix_socket_over() {
     assert_eq!(folder.path().read_dir().unwrap().count(), 1);
 }
 
-/// An upstream server that sends back what it gets, byte by byte, on one connection. Returns the request's head.
+/// An upstream server that echoes one connection, byte by byte. Returns the request's head.
 fn echo(listener: TcpListener) -> String {
     let (mut stream, _) = listener.accept().unwrap();
     let mut seen = Vec::new();

@@ -1,11 +1,11 @@
-//! The server that the tests of processes start. Not an example to learn from, those are in `examples/`: it
-//! has a route for each way in which a shutdown can be difficult.
+//! The server that process tests start, with a route for each way in which a shutdown can be difficult. To
+//! learn the crate, see `examples/` instead.
 //!
-//! The environment sets `ADDR`, unless a socket is passed as systemd does, `SERVER` (`drain`, or `plain` for
-//! what axum and tonic do alone; the same for gRPC: `grpc-drain`, `grpc-plain`; `watch-drain` for an accept
-//! loop with watched connections, and `spread-drain` if all of them are HTTP/2), `TRACK` to track requests, `STARTUP` for the seconds between listening
-//! for signals and running the server, and in seconds `LAME_DUCK`, `QUIET`, `SETTLE`, `CLOSING`, `TIMEOUT` and
-//! `FLUSH`.
+//! Environment variables: `ADDR`, unless a socket is passed as systemd does; `SERVER` (`drain`, or `plain`
+//! for axum alone; `grpc-drain` or `grpc-plain` for tonic; `watch-drain` for an accept loop with watched
+//! connections, and `spread-drain` if all of them are HTTP/2); `TRACK` to track requests; `STARTUP` for the
+//! seconds between listening for signals and running the server; and, in seconds, `LAME_DUCK`, `QUIET`,
+//! `SETTLE`, `CLOSING`, `TIMEOUT` and `FLUSH`.
 
 use std::convert::Infallible;
 use std::env;
@@ -172,7 +172,7 @@ where
         .settle(seconds("SETTLE", 0.3))
         .closing(seconds("CLOSING", 1.0))
         .timeout(seconds("TIMEOUT", 30.0));
-    // A start-up that takes its time, and is not over when the signal arrives.
+    // A slow start-up, which is not over when the signal arrives.
     std::thread::sleep(seconds("STARTUP", 0.0));
     let report = shutdown.run(server).await?;
     info!("exit: {report:?}");
@@ -189,7 +189,7 @@ fn is_endless(head: &Parts) -> bool {
     is_event_stream(head) && head.headers.contains_key("x-endless")
 }
 
-/// A stream that goes on from the last event that the client has seen.
+/// A stream that continues after the last event that the client has seen.
 async fn events(headers: HeaderMap) -> impl IntoResponse {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last: usize = last.and_then(|id| id.parse().ok()).unwrap_or(0);
@@ -212,14 +212,14 @@ const PAGE: &str = r#"<script>
   };
 </script>"#;
 
-/// What makes a shutdown difficult. Each handler logs that it runs.
+/// Routes that make a shutdown difficult. Each handler logs that it runs.
 fn routes(drain: &Drain) -> Router {
     let closing = drain.clone();
     let refusing = drain.clone();
     let chunks = drain.clone();
     Router::new()
         .route("/", get(|| async { "hello" }))
-        // For the load: a request that takes a moment, and one with a body.
+        // For the load: a short request, and one with a body.
         .route(
             "/work",
             get(|| async {
@@ -288,7 +288,7 @@ fn routes(drain: &Drain) -> Router {
         )
 }
 
-/// A stream of one item, once it is there.
+/// A stream of one item, once it is ready.
 fn once<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl tokio_stream::Stream<Item = T> {

@@ -1,4 +1,4 @@
-//! `poll_ready`: the inner service's, until draining makes it ready.
+//! `poll_ready` is that of the inner service, until draining makes it ready.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll, Waker};

@@ -86,7 +86,7 @@ async fn frames_and_trailers_pass_untouched() {
     assert!(body.frame().await.is_none());
 }
 
-/// No `Unpin`, `Default`, `Send` or bytes: nothing but a body.
+/// A body that is not `Unpin`, `Default` or `Send`, and whose data is not `Bytes`.
 struct Odd(std::marker::PhantomPinned, PhantomData<std::rc::Rc<()>>);
 
 impl Body for Odd {
@@ -106,7 +106,7 @@ impl Body for Odd {
 }
 
 #[tokio::test]
-async fn any_body_will_do_and_its_error_comes_through_and_releases() {
+async fn any_body_works_and_its_error_passes_and_releases() {
     let drain = Drain::new();
     let inner = service_fn(|_: Request<_>| async {
         Ok::<_, ()>(Response::new(Odd(std::marker::PhantomPinned, PhantomData)))

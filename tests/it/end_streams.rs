@@ -1,4 +1,4 @@
-//! Responses without an end, which the layer ends when the server closes.
+//! Endless responses, which the layer ends when the server closes.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -81,7 +81,7 @@ fn service(
 
 type Ended = Spawn<Pin<Box<ResponseBody<Stream>>>>;
 
-/// The body of a response to `request`, with this type, through `layer`.
+/// Returns the body of a response of this content type to `request`, through `layer`.
 async fn through(
     layer: &DrainLayer,
     request: Request<Body>,
@@ -138,7 +138,7 @@ async fn a_frame_that_is_there_passes_first() {
     let layer = drain.layer().end_streams(is_event_stream);
     let mut body = through(&layer, get("/"), EVENTS, &stream).await;
     assert_pending!(next(&mut body));
-    // One that always has another frame ends too.
+    // A stream that always has another frame ends too.
     for data in ["one", "two"] {
         stream.send(data);
     }
@@ -170,7 +170,7 @@ async fn draining_without_closing_first_ends_it_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_chosen_is_untouched() {
+async fn a_response_that_is_not_chosen_is_untouched() {
     let drain = Drain::new();
     let stream = Stream::default();
     let chooses = drain.layer().end_streams(is_event_stream);
@@ -207,7 +207,7 @@ async fn a_response_of_a_known_length_is_never_cut() {
     assert_pending!(next(&mut body));
     stream.send("two");
     assert_data(&mut body, "two");
-    // The same by its header.
+    // The same for a length in the header.
     let stream = Stream::default();
     let inner = service(CONTENT_LENGTH, "6", &stream);
     let response = layer.layer(inner).call(get("/")).await.unwrap();
@@ -229,7 +229,7 @@ async fn grpc_streams_end_with_a_status() {
     assert_eq!(trailers["grpc-status"], "14");
     assert_eq!(trailers["grpc-message"], "server is closing");
     assert_end(&mut body);
-    // Where no trailers can be sent, it ends without them.
+    // If no trailers can be sent, the stream ends without them.
     for (version, content_type) in [
         (Version::HTTP_11, "application/grpc"),
         (Version::HTTP_2, "application/grpc-web"),
@@ -241,7 +241,7 @@ async fn grpc_streams_end_with_a_status() {
 }
 
 #[tokio::test]
-async fn its_own_end_and_trailers_pass() {
+async fn the_end_and_trailers_of_the_stream_pass() {
     let drain = Drain::new();
     let stream = Stream::default();
     let layer = drain.layer().end_streams(|_| true);
@@ -268,7 +268,7 @@ async fn a_cancelled_stream_is_still_cancelled() {
     assert_pending!(next(&mut body), "so that the head is flushed");
     assert!(body.is_woken());
     assert!(assert_ready!(next(&mut body)).unwrap().is_err());
-    // And a tracked one ends.
+    // A tracked stream ends too.
     let mut body = through(&layer, get("/"), EVENTS, &stream).await;
     assert_pending!(next(&mut body));
     drain.close();
@@ -308,7 +308,7 @@ async fn each_response_is_asked_about_once() {
     assert_eq!(ASKED.load(Ordering::Relaxed), 1);
 }
 
-/// Inside of the layer its own end would be cut off.
+/// Inside of the layer, the end of the compressed stream would be cut off.
 #[tokio::test]
 async fn a_compressed_stream_is_complete_if_the_compression_is_outside() {
     let drain = Drain::new();

@@ -1,4 +1,4 @@
-//! The events of the feature `tracing`, as a subscriber writes them.
+//! The events of the feature `tracing`, as formatted by a subscriber.
 
 use std::future::{pending, ready};
 use std::io;
@@ -22,8 +22,8 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn keep() -> (Self, DefaultGuard) {
-        // One for the process, which is always there: callsites remember what the subscribers of all threads
-        // want, and those of other tests come and go.
+        // One for the whole process: callsites cache what the subscribers of all threads want, and those of
+        // other tests come and go.
         static EVERYTHING: Once = Once::new();
         EVERYTHING.call_once(|| {
             let sink = tracing_subscriber::fmt().with_max_level(Level::DEBUG);
@@ -202,7 +202,7 @@ async fn a_server_that_fails_is_an_error() {
     let shutdown = Shutdown::new(&drain, pending::<()>());
     let server = async |_| Err(io::Error::other("no port"));
     shutdown.run(server).await.unwrap_err();
-    // When it happens. What is in flight is waited for afterwards.
+    // Logged at once, before the wait for requests in flight.
     let first = lines.take().swap_remove(0);
     assert_eq!(first, "ERROR tower_drain: server failed: no port");
 }
@@ -224,7 +224,7 @@ async fn a_lame_duck_that_is_left_is_logged() {
     );
 }
 
-/// One refusal, as it is logged.
+/// Returns the log line of one refusal.
 async fn refused(request: Request<Body>) -> String {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
@@ -250,7 +250,7 @@ async fn a_refusal_is_logged_at_debug_without_its_query() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_is_cut_and_escaped_in_the_log() {
+async fn client_text_is_truncated_and_escaped_in_the_log() {
     let request = Request::builder()
         .method("M".repeat(300_000).as_str())
         .uri(format!("/\u{202e}\u{9b}31m\u{200b}{}", "x".repeat(60_000)))

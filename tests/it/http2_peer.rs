@@ -1,4 +1,4 @@
-//! An HTTP/2 peer written in raw frames, which does what no client library does.
+//! An HTTP/2 peer on raw frames, for behavior that no client library has.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -29,7 +29,7 @@ pub(crate) struct Peer<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
-    /// Opens a connection: preface, and settings both ways.
+    /// Opens a connection: the preface, and settings both ways.
     pub(crate) async fn connect(mut socket: T) -> Self {
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         socket.write_all(preface).await.unwrap();
@@ -52,7 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         self.socket.write_all(&frame).await.unwrap();
     }
 
-    /// Reads up to a frame of this kind. `None` at the end of the connection.
+    /// Reads up to a frame of this kind. Returns `None` at the end of the connection.
     pub(crate) async fn try_read(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let mut head = [0; 9];
@@ -102,7 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         }
     }
 
-    /// Reads the server's goodbye: GOAWAY for all streams, and the PING that is to be answered.
+    /// Reads the server's goodbye: GOAWAY for all streams, and the PING to answer.
     pub(crate) async fn goodbye(&mut self) -> Frame {
         let goaway = self.read(GOAWAY).await;
         assert_eq!(goaway.payload[..4], 0x7fff_ffff_u32.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Tests in one process, by topic. What needs a process of its own is a binary beside this one.
+//! Tests in one process, by topic. Tests that need their own process are separate binaries.
 
 #![allow(missing_docs)]
 

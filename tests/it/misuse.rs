@@ -1,4 +1,4 @@
-//! Bad input and misuse: an error or a documented meaning, no panic, nothing lost.
+//! Bad input and misuse give an error or a documented result. Nothing panics and nothing is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tower_drain::{Drain, Phase};
 
 #[test]
 fn a_timeout_of_zero_asks_whether_anything_is_in_flight() {
-    // Outside a runtime: neither answer takes a timer.
+    // Outside a runtime: neither result needs a timer.
     let drain = Drain::new();
     assert_ready_ok!(task::spawn(drain.drain(Duration::ZERO)).poll());
     let drain = Drain::new();

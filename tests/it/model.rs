@@ -8,7 +8,7 @@ use tower_drain::{Drain, Permit, Phase, Reached};
 #[derive(Clone, Debug)]
 enum Action {
     Enter,
-    /// Of the permit at this place, if there is any.
+    /// Clones the permit at this place, if there is one.
     Clone(usize),
     Leave(usize),
     LeaveElsewhere(usize),

@@ -1,4 +1,4 @@
-//! The phases and who may change them.
+//! The phases, and which calls change them.
 
 use tokio_test::{assert_pending, assert_ready, task};
 use tower_drain::{Drain, Phase};
@@ -12,7 +12,7 @@ fn a_new_drain_serves() {
 }
 
 #[test]
-fn the_way_out_step_by_step() {
+fn the_phases_step_by_step() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     assert!(drain.lame_duck());
@@ -64,7 +64,7 @@ fn a_phase_that_is_skipped_is_reached_all_the_same() {
 }
 
 #[test]
-fn a_clone_of_a_wait_is_a_wait_of_its_own() {
+fn a_clone_of_a_wait_is_independent() {
     let drain = Drain::new();
     let closing = drain.closing();
     let mut clone = task::spawn(closing.clone());
@@ -78,7 +78,7 @@ fn a_clone_of_a_wait_is_a_wait_of_its_own() {
 }
 
 #[test]
-fn with_none_in_flight_start_goes_straight_to_drained() {
+fn with_nothing_in_flight_draining_goes_straight_to_drained() {
     let drain = Drain::new();
     assert!(drain.start_draining());
     assert_eq!(drain.phase(), Phase::Drained);
@@ -102,7 +102,7 @@ fn a_lame_duck_serves() {
 }
 
 #[test]
-fn try_enter_fails_from_draining_on_and_is_counted() {
+fn try_acquire_fails_from_draining_on_and_is_counted() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     drain.start_draining();
@@ -182,7 +182,7 @@ fn a_change_between_creation_and_first_poll_is_not_lost() {
 }
 
 #[test]
-fn waiters_that_are_dropped_do_not_take_the_wake_up_with_them() {
+fn dropped_waiters_do_not_consume_the_wake_up() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     let mut waiters: Vec<_> = (0..100).map(|_| task::spawn(drain.drained())).collect();
@@ -203,7 +203,7 @@ fn waiters_that_are_dropped_do_not_take_the_wake_up_with_them() {
 }
 
 #[test]
-fn debug_says_how_things_stand() {
+fn debug_shows_the_state() {
     let drain = Drain::new();
     let _permit = drain.try_acquire().unwrap();
     drain.start_draining();

@@ -1,4 +1,4 @@
-//! Refusals, and what responses say once the server is leaving.
+//! Refusals, and the headers of responses once the server is leaving.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn on_http_2_and_3_a_refusal_carries_no_connection_header() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_hand_does_not_delay_zero() {
+async fn an_unsent_refusal_does_not_delay_the_drain() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     drain.start_draining();
@@ -68,7 +68,7 @@ async fn retry_after_is_whole_seconds_rounded_up() {
 }
 
 #[tokio::test]
-async fn grpc_is_refused_in_its_own_words() {
+async fn grpc_calls_are_refused_with_a_grpc_status() {
     let drain = Drain::new();
     drain.start_draining();
     for (version, content_type) in [
@@ -92,7 +92,7 @@ async fn grpc_is_refused_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn what_is_typed_like_grpc_but_is_no_call_gets_the_503() {
+async fn a_request_with_a_grpc_type_that_is_no_call_gets_the_503() {
     let drain = Drain::new();
     drain.start_draining();
     for method in [Method::GET, Method::HEAD, Method::PUT] {
@@ -136,7 +136,7 @@ async fn a_refusal_keeps_the_other_connection_tokens_and_its_own_cache_control()
 }
 
 #[tokio::test]
-async fn refuse_with_makes_the_refusal_and_the_layer_sends_it_away() {
+async fn refuse_with_makes_the_refusal_and_the_layer_adds_the_headers() {
     let drain = Drain::new();
     drain.start_draining();
     let layer = drain.layer().refuse_with(|request: &Request<Body>| {
@@ -204,7 +204,7 @@ async fn heads_are_untouched_while_serving_and_close_from_the_lame_duck_on() {
 }
 
 #[test]
-fn a_head_made_after_the_lame_duck_began_closes_though_its_request_came_before() {
+fn a_response_made_in_the_lame_duck_closes_even_if_its_request_came_before() {
     type Step = fn(&Drain) -> bool;
     for step in [Drain::lame_duck as Step, Drain::start_draining as Step] {
         let drain = Drain::new();
@@ -249,7 +249,7 @@ async fn an_upgrade_keeps_its_own_connection_header() {
     assert_eq!(response.headers()[CONNECTION], "upgrade");
 }
 
-/// One response with these headers, in a lame duck.
+/// Returns the `Connection` header of a response with these headers, in a lame duck.
 async fn leaving(
     request: Request<Body>,
     status: StatusCode,

@@ -25,7 +25,7 @@ fn in_flight_from_the_call_until_the_body_is_dropped() {
     answer.send(Ok(hello())).unwrap();
     let head = assert_ready_ok!(response.poll());
     drop(response);
-    assert_eq!(drain.in_flight(), 1, "not until the head");
+    assert_eq!(drain.in_flight(), 1, "not released by the head");
     assert_eq!(drain.phase(), Phase::Draining);
     drop(head);
     assert_eq!((drain.in_flight(), drain.phase()), (0, Phase::Drained));
@@ -98,7 +98,7 @@ fn released_on_a_panic_in_poll() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// Notes, when dropped, how many are in flight.
+/// Records how many requests are in flight when it is dropped.
 struct Witness(Drain, Arc<AtomicUsize>);
 
 impl Drop for Witness {
@@ -118,7 +118,7 @@ fn entered_before_the_inner_call_and_released_after_the_inner_future() {
         let inner = service_fn(move |_: Request<Body>| {
             assert_eq!(in_call.in_flight(), 1, "entered after the call");
             let witness = witness.take();
-            // Keeps the witness until it is dropped itself, also when it is done.
+            // Keeps the witness until it is dropped itself, even once it is done.
             std::future::poll_fn(move |_| {
                 let _kept = &witness;
                 match fails {
@@ -143,7 +143,7 @@ fn the_handler_is_dropped_before_its_permit_is_released_with_the_body() {
     let mut witness = Some(Witness(drain.clone(), seen.clone()));
     let inner = service_fn(move |_: Request<Body>| {
         let witness = witness.take();
-        // Keeps the witness until it is dropped itself, also when it is ready.
+        // Keeps the witness until it is dropped itself, even once it is ready.
         std::future::poll_fn(move |_| {
             let _kept = &witness;
             Poll::Ready(Ok::<_, ()>(hello()))

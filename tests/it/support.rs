@@ -48,7 +48,7 @@ impl<B> Service<Request<B>> for Hello {
     }
 }
 
-/// Answers when the test does, through the sender that came with the service.
+/// Answers when the test sends an answer through the service's sender.
 pub(crate) struct ByHand(Option<oneshot::Receiver<Result<Response<Body>, &'static str>>>);
 pub(crate) type Answer = oneshot::Sender<Result<Response<Body>, &'static str>>;
 
@@ -68,7 +68,7 @@ impl<B> Service<Request<B>> for ByHand {
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
         let answered = self.0.take().expect("one request only");
-        Box::pin(async { answered.await.expect("the test went without an answer") })
+        Box::pin(async { answered.await.expect("the test sent no answer") })
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_drain_in_time_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_out_of_time_says_how_many() {
+async fn a_timeout_says_how_many_are_in_flight() {
     let drain = Drain::new();
     let _permits = [(); 2].map(|()| drain.try_acquire().unwrap());
     let unfinished = drain.drain(5 * SECOND).await.unwrap_err();
@@ -46,7 +46,7 @@ async fn a_drain_starts_when_called() {
     assert_eq!(
         drain.phase(),
         Phase::Drained,
-        "dropping the wait reopens nothing"
+        "dropping the wait does not stop the drain"
     );
 }
 
@@ -61,7 +61,7 @@ async fn the_clock_runs_from_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_drained_in_time_is_not_late_for_being_looked_at_late() {
+async fn a_drain_in_time_is_not_late_if_it_is_polled_late() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     let mut wait = task::spawn(drain.drain(SECOND));

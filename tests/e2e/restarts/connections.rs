@@ -1,5 +1,5 @@
-//! HTTP/1 clients with no load balancer before the servers: a connection for each request, with a moment
-//! between connecting and asking, and connections that are kept alive.
+//! HTTP/1 clients without a load balancer: with a connection for each request and a pause before the request,
+//! and with connections that are kept alive.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +19,15 @@ use tokio::time::sleep;
 
 use super::{Load, Seen, Server, delay, go_server, restart};
 
-/// Of each kind.
+/// The number of clients of each kind.
 const CLIENTS: usize = 8;
-/// Between two requests of a client. This is about requests that fail, not about throughput.
+/// The pause between two requests of a client. This test measures failures, not throughput.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A kind of client, in milliseconds.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// A connection for each request, and the time from connecting to asking.
+    /// A connection for each request, with the time between connecting and sending the request.
     NewConnection(u64),
     /// The round trip.
     KeepAlive(u64),
@@ -57,13 +57,13 @@ async fn handshake<T>(io: T) -> Client
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Reads and writes nothing yet.
+    // This reads and writes nothing yet.
     let (client, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-/// GET and POST in turn. Returns the expected answer, too.
+/// Returns GET and POST requests in turn, with the expected answer.
 fn request(turn: usize, connection: &str, load: &Load) -> (Request<Full<Bytes>>, String) {
     let (request, body, expected) = if load.posts && turn % 2 == 1 {
         let order = format!("order {turn}");
@@ -98,7 +98,7 @@ fn connected<T>(result: io::Result<T>, seen: &Seen) -> Option<T> {
     None
 }
 
-/// Sends a request, and counts what becomes of it.
+/// Sends a request, and counts its outcome.
 async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connection: &str) {
     let (request, expected) = request(turn, connection, load);
     match client.try_send_request(request).await {
@@ -106,7 +106,7 @@ async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connect
             let replica = response.headers().get("replica").cloned();
             match check(response, &expected).await {
                 Ok(()) => {
-                    // Two replicas name themselves.
+                    // With two replicas, each names itself.
                     let replica = replica.as_ref().map(|replica| replica.to_str().unwrap());
                     seen.answered(replica.map_or(0, |replica| load.replica(replica)));
                 }
@@ -125,7 +125,7 @@ async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connect
     }
 }
 
-/// A connection for each request.
+/// Opens a connection for each request.
 async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>, kind: usize) {
     let seen = &load.seen[kind];
     let address = load.replicas[number % 2];
@@ -133,7 +133,7 @@ async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>,
     while load.goes_on() {
         turn += 1;
         if let Some(stream) = connected(TcpStream::connect(address).await, seen) {
-            // The server has nothing of it yet but the connection.
+            // So far, the server has only the connection.
             sleep(gap).await;
             let mut client = handshake(stream).await;
             let asked = ask(&mut client, turn / 2, &load, seen, "close");
@@ -143,7 +143,7 @@ async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>,
     }
 }
 
-/// A connection for as long as the server keeps it.
+/// Uses a connection for as long as the server keeps it.
 async fn run_with_keep_alive(
     address: SocketAddr,
     delay: Duration,
@@ -176,12 +176,12 @@ async fn run_with_keep_alive(
     }
 }
 
-/// GET and POST in turn, on connections that are kept alive, to the address of a load balancer.
+/// Sends GET and POST in turn to a load balancer, on connections that are kept alive.
 pub(super) async fn run_behind_a_balancer(address: SocketAddr, number: usize, load: Arc<Load>) {
     run_with_keep_alive(address, Duration::ZERO, number.., load, 0).await;
 }
 
-/// The same with POST alone, which balancers do not repeat.
+/// The same with POST only, which load balancers do not repeat.
 pub(super) async fn post_behind_a_balancer(address: SocketAddr, load: Arc<Load>) {
     run_with_keep_alive(address, Duration::ZERO, (1..).step_by(2), load, 0).await;
 }
@@ -207,7 +207,7 @@ pub(super) fn start(runtime: &Runtime, load: &Arc<Load>) {
     }
 }
 
-/// What the clients of each kind see.
+/// The results of each kind of client.
 pub(super) fn kinds() -> Vec<Seen> {
     KINDS.map(Kind::seen).into()
 }

@@ -1,4 +1,4 @@
-//! Clients that are not on loopback: a connection with a round trip.
+//! Simulates distant clients: a connection with a round trip.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! gRPC with client-side balancing over both replicas: tonic's channel, and the one of gRPC's C core (grpcio).
+//! gRPC with client-side balancing over both replicas: tonic's channel, and that of gRPC's C core (grpcio).
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -30,7 +30,7 @@ pub(super) async fn call(client: &mut HealthClient<Channel>, load: &Load, seen: 
     }
 }
 
-/// Whether the channel had no connection, or gave the call up at a GOAWAY that does not cover it. A server's
+/// Whether the channel had no connection, or gave up the call at a GOAWAY that does not cover it. A server's
 /// own status has no source.
 fn was_not_sent(status: &Status) -> bool {
     let mut source = status.source();
@@ -91,7 +91,7 @@ fn run_grpcio(load: &Load) {
             _ => seen.failed(&line),
         }
         if !load.goes_on() {
-            // Asks it to end.
+            // Asks the client to end.
             stdin = None;
         }
     }

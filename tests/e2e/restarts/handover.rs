@@ -36,7 +36,7 @@ fn a_socket_that_is_handed_over_refuses_no_client() {
     http2::start(&runtime, &load, 20, http2);
     for turn in 0..HANDOVERS {
         load.warm_up(0);
-        // The next one starts before, or after the old one has ended.
+        // The next process starts before the old one has ended, or after.
         let next = (turn % 2 == 0).then(|| start(&socket));
         current.signal(Signal::SIGTERM);
         current.wait().with(0);
@@ -48,7 +48,7 @@ fn a_socket_that_is_handed_over_refuses_no_client() {
     report("A socket handed over", HANDOVERS, &load);
     for (kind, seen) in load.seen.iter().enumerate() {
         assert_eq!(seen.failed.load(Ordering::Relaxed), 0, "{}", seen.kind);
-        // What h2 gives up by itself at a GOAWAY was not refused.
+        // Requests that h2 gives up by itself at a GOAWAY were not refused.
         let refused = if kind == http2 {
             0
         } else {

@@ -17,13 +17,13 @@ use super::connections::run_behind_a_balancer;
 use super::{Load, Seen, Server, free_addresses, grpc, restart, wait_until};
 
 const CLIENTS: usize = 8;
-/// Between two requests of a client. This is about requests that fail, not about throughput.
+/// The pause between two requests of a client. This test measures failures, not throughput.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Between two checks of a replica by the balancer.
+/// The pause between two checks of a replica by the load balancer.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The load balancer. Two replicas at fixed addresses, checked every 100 ms. One failure takes a replica out,
-/// one success puts it in. Failed requests are not retried.
+/// The load balancer. Two replicas at fixed addresses, checked every 100 ms. One failure removes a replica,
+/// one success adds it. Failed requests are not retried.
 struct HaProxy {
     address: SocketAddr,
     folder: tempfile::TempDir,
@@ -78,7 +78,7 @@ impl HaProxy {
         }
     }
 
-    /// Waits until HAProxy sends requests to both.
+    /// Waits until HAProxy uses both replicas.
     fn wait(&self) {
         let both = || ["a", "b"].map(|replica| self.is_up(replica).unwrap_or(false)) == [true; 2];
         wait_until("a replica does not come up", both);
@@ -105,7 +105,7 @@ impl Drop for HaProxy {
     }
 }
 
-/// Clients of the balancer. Whether a replica is in use, HAProxy says.
+/// Clients of the load balancer. HAProxy reports whether a replica is in use.
 fn under_load(server: Server, http2: bool) {
     let load = Load::new(vec![Seen::new("behind HAProxy")], 20);
     let balancer = HaProxy::start(load.replicas, http2);
@@ -126,15 +126,15 @@ fn under_load(server: Server, http2: bool) {
         },
         |load, replica| {
             balancer.wait();
-            // A replica may have been away for less time than HAProxy takes to notice. Let it check the new
-            // one before the other is stopped.
+            // The restart may have been too short for HAProxy to notice. Let it check the new replica before
+            // the other is stopped.
             thread::sleep(3 * INTERVAL);
             load.warm_up(replica);
         },
     );
 }
 
-/// Unary calls, over one connection for all calls of a client.
+/// Makes unary calls, over one connection for all calls of a client.
 async fn run_grpc(address: SocketAddr, load: Arc<Load>) {
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut client = HealthClient::new(channel.connect_lazy());

@@ -1,6 +1,6 @@
-//! HTTP/2 clients with no load balancer before the servers, at three round trips.
+//! HTTP/2 clients without a load balancer, at three round trips.
 //!
-//! With `CLOSING=0` the servers refuse at once, as a layer does that knows no `Phase::Closing`, and this fails.
+//! With `CLOSING=0` the servers refuse at once, like a layer without `Phase::Closing`, and this test fails.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -18,13 +18,13 @@ use tokio::time::sleep;
 
 use super::{Load, Seen, Server, delay, restart, restarts};
 
-/// Of each kind, each with a connection to each replica.
+/// The number of clients of each kind. Each has a connection to each replica.
 const CLIENTS: usize = 8;
-/// Requests at a time, of each client.
+/// The number of concurrent requests of each client.
 const CALLERS: usize = 8;
-/// Between two requests of a caller. This is about requests that fail, not about throughput.
+/// The pause between two requests of a caller. This test measures failures, not throughput.
 const PAUSE: Duration = Duration::from_millis(15);
-/// In milliseconds.
+/// The round trips, in milliseconds.
 const ROUND_TRIPS: [u64; 3] = [0, 20, 60];
 
 type Connection = SendRequest<Empty<Bytes>>;
@@ -43,7 +43,7 @@ impl Client {
         connection.clone().filter(Connection::is_ready)
     }
 
-    /// Keeps a connection to the replica, as far as there is something to connect to.
+    /// Keeps a connection to the replica, whenever it accepts one.
     async fn keep_connected(self: Arc<Self>, replica: usize) {
         let (address, slot) = &self.replicas[replica];
         loop {
@@ -51,7 +51,7 @@ impl Client {
                 let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await;
                 let (connection, driver) = handshake.unwrap();
                 *slot.lock().unwrap() = Some(connection);
-                // Ends with the connection.
+                // This ends with the connection.
                 let _ = driver.await;
             }
             *slot.lock().unwrap() = None;
@@ -65,7 +65,7 @@ impl Client {
         while load.goes_on() {
             turn += 1;
             let replica = turn % 2;
-            // While there is no connection, the other replica gets the next one.
+            // While there is no connection, the next request goes to the other replica.
             if let Some(connection) = self.connection(replica) {
                 seen.observe(call(connection, replica, &load, seen)).await;
             }
@@ -88,7 +88,7 @@ async fn call(mut connection: Connection, replica: usize, load: &Load, seen: &Se
         }
         Ok(response) => seen.failed(&response.status()),
         Err(mut error) => {
-            // The client library gave it up, as it does with any server.
+            // The client library gave up the request, as it does with any server.
             let unsent = error.take_message().is_some() || is_goaway(error.error());
             if unsent {
                 seen.unsent();
@@ -99,7 +99,7 @@ async fn call(mut connection: Connection, replica: usize, load: &Load, seen: &Se
     }
 }
 
-/// Whether h2 gave the stream up because of a GOAWAY that does not cover it.
+/// Whether h2 gave up the stream because of a GOAWAY that does not cover it.
 fn is_goaway(error: &hyper::Error) -> bool {
     let source = error
         .source()
@@ -109,7 +109,7 @@ fn is_goaway(error: &hyper::Error) -> bool {
     })
 }
 
-/// Starts clients with one round trip, which count as this kind.
+/// Starts clients with this round trip, which count as this kind.
 pub(super) fn start(runtime: &Runtime, load: &Arc<Load>, round_trip: u64, kind: usize) {
     for _ in 0..CLIENTS {
         let client = Arc::new(Client {
@@ -127,7 +127,7 @@ pub(super) fn start(runtime: &Runtime, load: &Arc<Load>, round_trip: u64, kind: 
     }
 }
 
-/// Returns how many requests were given up by the client library.
+/// Returns how many requests the client library gave up.
 fn under_load(server: Server) -> usize {
     let seen = ROUND_TRIPS.map(|round_trip| Seen::new(format!("HTTP/2, {round_trip} ms")));
     let load = restart(
@@ -153,7 +153,7 @@ fn http2_clients_lose_nothing() {
     let alone = under_load(Server::Rust("plain", "0"));
     for server in ["drain", "watch-drain"] {
         let unsent = under_load(Server::Rust(server, "0"));
-        // Not more than beside axum alone, but for chance.
+        // Not more than with axum alone, except by chance.
         let most = 2 * alone + restarts();
         assert!(unsent <= most, "{unsent} given up, and {alone} alone");
     }

@@ -1,11 +1,11 @@
-//! Two replicas, restarted in turn under load, without retries: what their clients see, by kind of client, and
-//! beside it what the same clients see of axum, tonic or Go alone.
+//! Restarts two replicas in turn under load, without retries. Reports the results of each kind of client,
+//! next to the results with axum, tonic or Go alone.
 //!
 //! ```sh
 //! RESTARTS=100 cargo test --release --test e2e restarts -- --ignored --nocapture --test-threads 1
 //! ```
 //!
-//! `RESTARTS` is how often each server is restarted (default 10).
+//! `RESTARTS` is the number of restarts of each server (default 10).
 
 mod connections;
 mod delay;
@@ -40,10 +40,10 @@ fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     listeners.map(|listener| listener.local_addr().unwrap())
 }
 
-/// A server under test: this crate, or what it is compared with.
+/// A server under test: with this crate, or one to compare it with.
 #[derive(Clone, Copy, PartialEq)]
 enum Server {
-    /// One of `test_server`, and the longest lame duck, in seconds.
+    /// A `SERVER` of `test_server`, and the longest lame duck, in seconds.
     Rust(&'static str, &'static str),
     /// Go's `http.Server.Shutdown`.
     Go,
@@ -101,19 +101,19 @@ fn go_server() -> Option<std::path::PathBuf> {
     Some(binary)
 }
 
-/// No answer takes longer, unless it never comes.
+/// An answer that takes longer counts as lost.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
-/// What the clients of one kind saw.
+/// Results of the clients of one kind.
 #[derive(Debug, Default)]
 struct Seen {
     kind: String,
-    /// By replica, where the client knows.
+    /// By replica, if the client knows it.
     answered: [AtomicUsize; 2],
-    /// The server refused it, or it got no answer, or not all of one.
+    /// Requests that were refused, or got no answer or only part of one.
     failed: AtomicUsize,
-    /// It did not reach the server: its connection was refused, or the client library gave it up before it
-    /// was sent.
+    /// Requests that did not reach the server: the connection was refused, or the client library gave up
+    /// before it sent them.
     unsent: AtomicUsize,
 }
 
@@ -135,7 +135,7 @@ impl Seen {
         }
     }
 
-    /// Runs a request, which counts what becomes of it. One that is never answered has failed.
+    /// Runs a request, which counts its own outcome. A request that is never answered counts as failed.
     async fn observe(&self, request: impl Future<Output = ()>) {
         if let Err(never) = timeout(ANSWER_TIME, request).await {
             self.failed(&never);
@@ -151,21 +151,21 @@ impl Seen {
     }
 }
 
-/// What clients and restarts share.
+/// State shared by clients and restarts.
 struct Load {
     replicas: [SocketAddr; 2],
     stop: AtomicBool,
     seen: Vec<Seen>,
-    /// Answers that each kind of client has from a replica before that is stopped.
+    /// The number of answers that each kind of client gets from a replica before the replica is stopped.
     warm_up: usize,
-    /// What is asked for with GET, and the answer.
+    /// The path of GET requests, and the answer.
     get: (&'static str, &'static str),
     /// Whether every other request is a POST.
     posts: bool,
 }
 
 impl Load {
-    /// For two replicas of `test_server`.
+    /// Creates the load for two replicas of `test_server`.
     fn new(seen: Vec<Seen>, warm_up: usize) -> Self {
         Self {
             replicas: free_addresses(),
@@ -188,7 +188,7 @@ impl Load {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// Stops the clients. Requests under way are counted too: each client holds the load until its last one
+    /// Stops the clients. Running requests are counted too: each client holds the load until its last request
     /// has ended.
     fn end(load: Arc<Self>) -> Self {
         load.stop.store(true, Ordering::Relaxed);
@@ -197,7 +197,7 @@ impl Load {
         Arc::into_inner(load).expect("the last one")
     }
 
-    /// Waits until each kind of client has had some more answers from this replica.
+    /// Waits until each kind of client has got some more answers from this replica.
     fn warm_up(&self, replica: usize) {
         let enough: Vec<_> = self
             .seen
@@ -222,7 +222,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// Restarts the two replicas in turn. `start` starts the clients once both listen, and `ready` returns when
 /// a replica is in use and may be stopped.
 ///
-/// Asserts that nothing failed, if it is a server with this crate.
+/// If the server uses this crate, asserts that no request failed.
 fn restart(
     server: Server,
     load: Load,

@@ -1,4 +1,4 @@
-//! Clients behind nginx, which finds out by itself that a replica is gone, and does not repeat a POST.
+//! Clients behind nginx, which has no active checks and does not repeat a POST.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -73,7 +73,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Its master ends its workers on this, not on SIGKILL.
+        // On this signal the master ends its workers, but not on SIGKILL.
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.child.wait();

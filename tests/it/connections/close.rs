@@ -1,11 +1,11 @@
-//! `close_connections`, with the peers that no graceful shutdown ends. Over sockets.
+//! `close_connections`, over sockets, with peers that no graceful shutdown ends.
 
 use std::future::ready;
 
 use super::*;
 use crate::http2_peer::{GOAWAY, Peer};
 
-/// Asks the server to leave, which its one connection does not, closes that, and waits for the end of both.
+/// Asks the server to leave, closes the one connection that stays, and waits for both to end.
 async fn close(mut server: Server) {
     server.drain.close();
     for _ in 0..100 {
@@ -30,9 +30,9 @@ async fn half_a_request_head_ends() {
     read_to_end(client).await;
 }
 
-/// hyper-util does not know yet which protocol it is, and ends it when it is asked to leave.
+/// hyper-util does not know the protocol yet, and ends the connection when it is asked to leave.
 #[tokio::test]
-async fn half_an_http2_preface_ends_without_it() {
+async fn half_an_http2_preface_ends_without_close_connections() {
     let mut server = Server::start().await;
     let mut client = server.connect().await;
     client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
@@ -90,7 +90,7 @@ async fn an_http2_peer_that_never_answers_the_ping_ends() {
 }
 
 #[tokio::test]
-async fn only_what_is_open_is_closed_and_only_once() {
+async fn only_open_connections_are_closed_and_only_once() {
     let mut server = Server::start().await;
     assert_eq!(server.drain.close_connections(), 0);
     let _clients = [server.connect().await, server.connect().await];
@@ -109,7 +109,7 @@ async fn only_what_is_open_is_closed_and_only_once() {
     server.end().await.unwrap();
 }
 
-/// A handler may close its own connection. It completes in the same moment, with the answer sent.
+/// A handler may close its own connection, which completes at the same time, with the answer sent.
 #[tokio::test]
 async fn a_connection_that_was_counted_as_closed_does_not_end_with_ok() {
     let drain = Drain::new();

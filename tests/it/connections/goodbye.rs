@@ -73,9 +73,9 @@ async fn a_request_that_has_arrived_is_served_before_the_connection_closes() {
     assert!(answer.ends_with("hello"), "{answer}");
 }
 
-/// The last of an accept queue, for example, or one whose handshake took that long.
+/// For example the last connection of an accept queue, or one with a slow handshake.
 #[tokio::test(start_paused = true)]
-async fn one_that_is_opened_in_closing_has_100_ms_for_its_first_request() {
+async fn a_connection_opened_in_closing_has_100_ms_for_its_first_request() {
     let drain = Drain::new();
     drain.close();
     let (connection, mut client) = http1_connection(&drain);

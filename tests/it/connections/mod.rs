@@ -1,4 +1,4 @@
-//! Watched connections: hyper's own, over sockets and in memory.
+//! Watched connections of hyper, over sockets and in memory.
 
 mod close;
 mod goodbye;
@@ -33,7 +33,8 @@ use tower_drain::{BoxError, ConnectionClosed, Drain, Reached};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Answers `/` with "hello" or the request's body, `/endless` without an end, and anything else never.
+/// Answers `/` with "hello" or the request's body, and `/endless` with an endless body. Never answers other
+/// paths.
 async fn app(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let body = match request.uri().path() {
         "/" if request.method() == Method::POST => {
@@ -58,7 +59,7 @@ macro_rules! service {
 }
 use service;
 
-/// An HTTP/1 connection in memory, and its client's end.
+/// Returns an HTTP/1 connection in memory, and its client's end.
 fn http1_connection(
     drain: &Drain,
 ) -> (
@@ -90,14 +91,14 @@ fn is_closed(result: Result<(), BoxError>) -> bool {
 /// Reads up to the end of the connection.
 async fn read_to_end(mut client: impl AsyncRead + Unpin) -> String {
     let mut text = Vec::new();
-    // What was read before a reset counts.
+    // Data that was read before a reset counts.
     let _ = client.read_to_end(&mut text).await;
     String::from_utf8_lossy(&text).into_owned()
 }
 
 type Ends = mpsc::UnboundedSender<Result<(), BoxError>>;
 
-/// An accept loop, which returns when it is asked to close. Sends what each connection ends with.
+/// An accept loop, which returns when it is asked to close. Sends the result of each connection.
 async fn accept(listener: TcpListener, drain: Drain, closing: Reached, ends: Ends) {
     let mut closing = pin!(closing);
     loop {
@@ -113,7 +114,7 @@ async fn accept(listener: TcpListener, drain: Drain, closing: Reached, ends: End
     }
 }
 
-/// Such a server, on a port.
+/// A server with this accept loop, on a port.
 struct Server {
     drain: Drain,
     address: SocketAddr,
@@ -121,14 +122,14 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it, by itself.
+    /// Starts the server without a `Shutdown`.
     async fn start() -> Self {
         let (server, serve) = Self::new().await;
         tokio::spawn(serve(server.drain.closing()));
         server
     }
 
-    /// Returns it with the future that serves, for a `Shutdown`.
+    /// Returns the server with the future that serves, for a `Shutdown`.
     async fn new() -> (Self, impl FnOnce(Reached) -> BoxFuture<'static, ()>) {
         let drain = Drain::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! A `Shutdown` waits for the connections as for the server, and closes what is left.
+//! A `Shutdown` waits for connections as for the server, and closes those that are left.
 
 use std::future::ready;
 use std::io;
@@ -12,12 +12,12 @@ use crate::http2_peer::Peer;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A server that ends when it is asked to, whatever its connections do.
+/// A server that ends when it is asked to close, whatever its connections do.
 async fn returns(closing: Reached) {
     closing.await;
 }
 
-/// A connection that its peer keeps open, in a task of its own.
+/// A connection that its peer keeps open, in a separate task.
 async fn sleeping_peer(drain: &Drain) -> Peer<DuplexStream> {
     let (connection, client) = http2_connection(drain);
     tokio::spawn(drain.watch(connection));
@@ -35,7 +35,7 @@ async fn an_accept_loop_that_returns_at_once_cuts_nothing_off() {
     let mut peer = Peer::connect(server.connect().await).await;
     stop.send(()).unwrap();
     let ping = peer.goodbye().await;
-    // Sent before the client knew: the closing goes on as long as its connection.
+    // Sent before the client knew: closing lasts as long as its connection.
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
     assert_eq!(server.drain.phase(), Phase::Closing);
@@ -127,12 +127,12 @@ async fn a_task_that_does_not_poll_its_connection_is_given_up_after_a_second() {
     let shutdown = Shutdown::new(&drain, ready(())).timeout(10 * SECOND);
     let error = shutdown.run(returns).await.unwrap_err();
     assert!(matches!(error, ShutdownError::TimedOut(_)));
-    // The timeout, a tenth of a second for the last bytes, and the second for the server.
+    // The timeout, 100 ms for the last bytes, and a second for the server.
     assert_eq!(start.elapsed().as_millis(), 11_100);
     assert_eq!(drain.connections(), 1);
 }
 
-/// Which its exit code depends on, also with `flush`.
+/// The exit code depends on it, even with `flush`.
 #[tokio::test(start_paused = true)]
 async fn the_error_of_a_server_is_not_lost_if_a_connection_stays_open() {
     let drain = Drain::new();

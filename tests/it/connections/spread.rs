@@ -12,7 +12,7 @@ use super::*;
 use crate::http2_peer::{GOAWAY, Peer};
 
 const LAME_DUCK: Duration = Duration::from_secs(100);
-/// In closing, connections have that long, and the timer's resolution.
+/// The time from the beginning of closing to the goodbye, plus the timer's resolution.
 const LAST_LOOK: Duration = Duration::from_millis(11);
 
 /// A connection that says goodbye early. Returns when its client gets the GOAWAY.
@@ -33,7 +33,7 @@ async fn connect_many(drain: &Drain, count: usize) -> Vec<JoinHandle<Instant>> {
     join_all((0..count).map(|_| connect(drain))).await
 }
 
-/// Runs a shutdown with a lame duck of 100 seconds from now on.
+/// Runs a shutdown with a lame duck of 100 seconds, starting now.
 fn shut_down(drain: &Drain) -> JoinHandle<ShutdownReport> {
     let shutdown = Shutdown::new(drain, async {}).lame_duck(LAME_DUCK);
     let run = shutdown.run(async |closing| closing.await);
@@ -46,7 +46,7 @@ async fn times(goodbyes: Vec<JoinHandle<Instant>>, start: Instant) -> Vec<Durati
     goodbyes.into_iter().map(|at| at.unwrap() - start).collect()
 }
 
-/// Asserts that each was as soon as closing began.
+/// Asserts that each goodbye followed as soon as closing began.
 fn assert_at_once(times: &[Duration]) {
     assert!(times.iter().all(|time| *time <= LAST_LOOK), "{times:?}");
 }
@@ -77,13 +77,13 @@ async fn a_thousand_goodbyes_are_spread_over_the_first_half_of_the_lame_duck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lame_duck_without_an_end_says_nothing_until_a_shutdown_gives_it_one() {
+async fn in_a_lame_duck_without_an_end_there_is_no_goodbye_until_a_shutdown_starts() {
     let drain = Drain::new();
     let goodbyes = connect_many(&drain, 200).await;
     drain.lame_duck();
     sleep(LAME_DUCK / 4).await;
     assert!(goodbyes.iter().all(|goodbye| !goodbye.is_finished()));
-    // The lame duck has a quarter behind it. What is left of it counts.
+    // A quarter of the lame duck has passed. Only the rest counts.
     let start = Instant::now();
     let run = shut_down(&drain);
     let times = times(goodbyes, start).await;
@@ -126,10 +126,10 @@ async fn a_lame_duck_that_ends_early_leaves_the_rest_to_closing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_opened_in_the_lame_duck_is_left_alone_for_a_moment() {
+async fn a_connection_opened_in_the_lame_duck_is_not_asked_for_100_ms() {
     let drain = Drain::new();
     let run = shut_down(&drain);
-    // So late that half of what is left is less than that moment.
+    // So late that half of the time left is less than the minimum age.
     sleep(LAME_DUCK - Duration::from_millis(150)).await;
     let start = Instant::now();
     let goodbyes = connect_many(&drain, 20).await;

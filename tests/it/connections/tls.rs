@@ -42,7 +42,7 @@ async fn accept(
     Ok(())
 }
 
-/// Both ends, with a certificate for `localhost`.
+/// Returns both ends, with a certificate for `localhost`.
 fn tls() -> (TlsAcceptor, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate: CertificateDer<'static> = made.cert.der().clone();
@@ -60,7 +60,7 @@ fn tls() -> (TlsAcceptor, TlsConnector) {
 }
 
 #[tokio::test]
-async fn what_runs_is_answered_and_half_a_handshake_ends_when_draining_starts() {
+async fn running_requests_are_answered_and_half_a_handshake_ends_when_draining_starts() {
     let (acceptor, connector) = tls();
     let drain = Drain::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

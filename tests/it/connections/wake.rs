@@ -1,4 +1,4 @@
-//! A change reaches the task that polled last, whatever came before.
+//! A change wakes the task that polled last, whatever happened before.
 
 use std::hint;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use tokio_test::{assert_pending, assert_ready};
 
 use super::*;
 
-/// A connection with half a request on it, which stays open while closing.
+/// A connection with half a request, which stays open while closing.
 async fn half_a_request(
     drain: &Drain,
 ) -> (
@@ -23,7 +23,7 @@ async fn half_a_request(
 }
 
 #[tokio::test]
-async fn one_waker_is_good_for_every_change() {
+async fn every_change_wakes_the_same_waker() {
     let drain = Drain::new();
     let (connection, client) = half_a_request(&drain).await;
     let mut connection = spawn(connection);
@@ -64,9 +64,9 @@ fn a_lame_duck_wakes_no_connection() {
     assert!(!connection.is_woken());
 }
 
-/// A thread polls a connection while another one closes it, at all distances between the two.
+/// One thread polls a connection while another closes it, with varying delays between the two.
 #[test]
-fn no_change_is_lost_between_the_look_and_the_wait() {
+fn no_change_is_lost_between_the_check_and_the_wait() {
     const TURNS: usize = 20_000;
     let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wait_for = |count: &AtomicUsize, turn| {

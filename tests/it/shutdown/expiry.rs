@@ -1,4 +1,4 @@
-//! What happens at the deadline: what was late is named, cancelled, and given a moment.
+//! At the deadline, unfinished requests are named, cancelled, and given time to be answered.
 
 use std::future::ready;
 
@@ -45,7 +45,7 @@ async fn a_server_that_ignores_closing_is_named_as_such() {
     drop(permit);
     assert_pending!(run.poll());
     advance(2 * SECOND).await;
-    assert_pending!(run.poll(), "a moment for what is being sent");
+    assert_pending!(run.poll(), "time to send the last bytes");
     advance(SECOND / 10).await;
     let error = assert_ready_err!(run.poll());
     assert_eq!(
@@ -84,7 +84,7 @@ async fn cancelled_requests_have_one_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_second_ends_with_the_server() {
+async fn the_grace_ends_with_the_server() {
     let drain = Drain::new();
     let mut stuck = stuck(&drain);
     let (server, end) = server();
@@ -103,7 +103,7 @@ async fn that_second_ends_with_the_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_the_server_ended_before_it_ends_with_the_requests() {
+async fn if_the_server_has_ended_the_grace_ends_with_the_requests() {
     let drain = Drain::new();
     let mut stuck = stuck(&drain);
     let mut run = five_seconds(&drain, async { Ok(()) });
@@ -115,20 +115,20 @@ async fn if_the_server_ended_before_it_ends_with_the_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_anything_to_cancel_there_is_no_such_second() {
+async fn with_nothing_to_cancel_there_is_no_grace() {
     let drain = Drain::new();
     let _job = drain.try_acquire().unwrap();
     let mut run = five_seconds(&drain, until_drained(drain.clone()));
     assert_eq!(time_to_end(&mut run).await, 5 * SECOND);
 }
 
-/// A request that ends when the server is polled for the last time before the cancelling.
+/// A request that ends when the server is polled for the last time before cancelling.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_ends_between_count_and_cancel_is_answered() {
     let drain = Drain::new();
     let job = drain.try_acquire().unwrap();
     let stuck = stuck(&drain);
-    // Another thread, in real life: here the waker of a cancelled request.
+    // In practice this is another thread. Here it is the waker of a cancelled request.
     let waker = std::sync::Arc::new(DropsWhenWoken(std::sync::Mutex::new(Some(job))));
     let mut stuck = Box::pin(stuck.into_inner());
     let waker = std::task::Waker::from(waker);
@@ -150,14 +150,14 @@ impl std::task::Wake for DropsWhenWoken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_zero_takes_what_is_done_already() {
+async fn a_timeout_of_zero_succeeds_if_everything_is_done() {
     let drain = Drain::new();
     let shutdown = || {
         let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt));
         shutdown.timeout(Duration::ZERO).closing(Duration::ZERO)
     };
     assert_ready_ok!(task::spawn(shutdown().run(|_| async { io::Result::Ok(()) })).poll());
-    // The server is polled once after `close`, so one that is idle ends.
+    // The server is polled once after `close`, so an idle server ends.
     let drain = Drain::new();
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt));
     let shutdown = shutdown.timeout(Duration::ZERO).closing(Duration::ZERO);
@@ -170,9 +170,9 @@ async fn a_timeout_of_zero_takes_what_is_done_already() {
     assert_ready_err!(task::spawn(shutdown.run(idle)).poll());
 }
 
-/// A busy runtime polls the shutdown late, or the server ends at the deadline.
+/// A busy runtime polls the shutdown late, or the server ends exactly at the deadline.
 #[tokio::test(start_paused = true)]
-async fn what_has_ended_in_time_is_not_late() {
+async fn a_shutdown_in_time_is_not_late_if_it_is_polled_late() {
     let drain = Drain::new();
     let job = drain.try_acquire().unwrap();
     let mut run = five_seconds(&drain, until_drained(drain.clone()));

@@ -74,7 +74,7 @@ async fn it_ends_with_the_timeout_if_that_is_earlier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_ends_at_the_deadline_still_has_a_moment_to_be_sent() {
+async fn a_response_that_ends_at_the_deadline_still_has_time_to_be_sent() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
     let mut run = flush(&drain, 3 * SECOND, endless());
@@ -88,7 +88,7 @@ async fn a_request_that_ends_at_the_deadline_still_has_a_moment_to_be_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_abandons_them_at_once() {
+async fn zero_abandons_connections_at_once() {
     let mut run = flush(&Drain::new(), Duration::ZERO, endless());
     advance(SECOND).await;
     assert_ready_ok!(run.poll());
@@ -105,7 +105,7 @@ async fn requests_that_are_late_are_still_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_forces_ends_it() {
+async fn force_ends_it() {
     let drain = Drain::new();
     let (force, forced) = oneshot::channel::<()>();
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt))
@@ -117,7 +117,7 @@ async fn what_forces_ends_it() {
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Drained);
     force.send(()).unwrap();
-    assert_pending!(run.poll(), "a moment for what is being sent");
+    assert_pending!(run.poll(), "time to send the last bytes");
     advance(SECOND / 10).await;
     let error = assert_ready_err!(run.poll());
     assert!(matches!(error, ShutdownError::Forced(_)));

@@ -1,4 +1,4 @@
-//! What ends every wait at once.
+//! `force_on` ends every wait at once.
 
 use std::future::{poll_fn, ready};
 use std::task::Poll;
@@ -31,7 +31,7 @@ async fn it_ends_the_lame_duck_and_closes() {
     assert_eq!(drain.phase(), Phase::LameDuck);
     force.send(Signal::Interrupt).unwrap();
     assert!(run.is_woken());
-    // Nothing is in flight: a moment for what is being sent.
+    // Nothing is in flight: time to send the last bytes.
     assert_eq!(time_to_end(&mut run).await, SECOND / 10);
     assert!(drain.try_acquire().is_err());
 }
@@ -78,7 +78,7 @@ async fn it_ends_the_wait_for_the_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_cancels_what_is_tracked() {
+async fn it_cancels_tracked_requests() {
     let drain = Drain::new();
     let mut stuck = stuck(&drain);
     let (mut run, force) = forcible(&drain, Duration::ZERO, until_drained(drain.clone()));
@@ -118,9 +118,9 @@ async fn it_takes_effect_once_the_shutdown_has_started() {
     assert!(matches!(error, ShutdownError::Forced(_)));
 }
 
-/// Otherwise a reaction to the first effect of the shutdown might be missed.
+/// Otherwise it might miss a reaction to the first effect of the shutdown.
 #[tokio::test(start_paused = true)]
-async fn it_is_polled_before_anything_can_be_seen_of_the_shutdown() {
+async fn it_is_polled_before_the_shutdown_has_a_visible_effect() {
     for longest in [Duration::ZERO, SECOND] {
         let drain = Drain::new();
         let mut seen_by_force = Vec::new();

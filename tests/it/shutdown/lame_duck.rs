@@ -1,4 +1,4 @@
-//! What ends a lame duck: each combination of conditions, and the maximum.
+//! The end of a lame duck: each combination of conditions, and the maximum.
 
 use std::future::ready;
 
@@ -72,7 +72,7 @@ async fn the_last_request_counts_whichever_thread_served_it() {
     advance(SECOND).await;
     request(&drain);
     let now = Instant::now();
-    // An older arrival, recorded later in another shard, does not take it back.
+    // An older arrival, recorded later in another shard, does not replace it.
     let other = drain.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -88,7 +88,7 @@ async fn the_last_request_counts_whichever_thread_served_it() {
     assert_eq!(drain.phase(), Phase::LameDuck);
 }
 
-/// The clocks of tests differ, and arrivals are recorded whatever they say.
+/// The clocks of tests differ, and arrivals are recorded on any of them.
 #[test]
 fn requests_count_on_any_clock() {
     for ahead in [Duration::ZERO, 36_000 * SECOND, SECOND] {
@@ -108,7 +108,7 @@ fn requests_count_on_any_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_go_on_jobs_and_exempt_requests_are_quiet() {
+async fn running_requests_jobs_and_exempt_requests_are_quiet() {
     let drain = Drain::new();
     let response = {
         let mut service = drain.layer().layer(Hello);
@@ -163,7 +163,7 @@ async fn without_enough_failed_probes_the_maximum_bounds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_conditions_have_to_hold_the_probes_last() {
+async fn both_conditions_must_hold_if_the_probes_come_last() {
     let drain = Drain::new();
     let both = |shutdown: Plan| shutdown.min_failed_probes(1).quiet_period(2 * SECOND);
     let mut run = lame_duck(&drain, both);
@@ -175,7 +175,7 @@ async fn both_conditions_have_to_hold_the_probes_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_conditions_have_to_hold_the_quiet_period_last() {
+async fn both_conditions_must_hold_if_the_quiet_period_comes_last() {
     let drain = Drain::new();
     let both = |shutdown: Plan| shutdown.min_failed_probes(1).quiet_period(2 * SECOND);
     let mut run = lame_duck(&drain, both);
@@ -193,7 +193,7 @@ async fn with_both_conditions_the_maximum_bounds_it() {
     assert_eq!(time_to_end(&mut run).await, 10 * SECOND);
 }
 
-// A lame duck that began before the signal, as a preStop hook or a warm-up begins it.
+// A lame duck that began before the signal, for example in a preStop hook or a warm-up.
 
 #[tokio::test(start_paused = true)]
 async fn the_maximum_counts_from_the_beginning_of_the_lame_duck() {
@@ -253,7 +253,7 @@ async fn a_shutdown_that_has_started_is_not_taken_back() {
     assert!(!drain.resume());
     assert_eq!(drain.phase(), Phase::LameDuck);
     drop(run);
-    assert!(!drain.resume(), "not even when it has been dropped");
+    assert!(!drain.resume(), "not even once the shutdown is dropped");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn zero_durations_skip_what_they_bound() {
         .timeout(Duration::ZERO);
     assert_ready_ok!(task::spawn(shutdown.run(idle)).poll());
 
-    // No quiet period and no failed probes to wait for: the lame duck is left at once.
+    // No quiet period and no failed probes to wait for: the lame duck ends at once.
     let drain = Drain::new();
     let shutdown = Shutdown::new(&drain, ready(())).lame_duck(SECOND);
     let shutdown = shutdown.quiet_period(Duration::ZERO).min_failed_probes(0);
@@ -93,7 +93,7 @@ async fn close_and_start_draining_from_many_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_it_drops_the_server_and_reopens_nothing() {
+async fn dropping_it_drops_the_server_and_keeps_the_phase() {
     for closing in [Duration::ZERO, SECOND] {
         let drain = Drain::new();
         let (server, end) = server();

@@ -29,7 +29,7 @@ type Outcome = Result<ShutdownReport, ShutdownError>;
 type EndServer = oneshot::Sender<io::Result<()>>;
 type SendSignal = oneshot::Sender<Signal>;
 
-/// A server that ends when the test says so, and how.
+/// A server that ends when the test says so, with the test's result.
 fn server() -> (impl Future<Output = io::Result<()>>, EndServer) {
     let (end, ended) = oneshot::channel();
     (async { ended.await.unwrap() }, end)
@@ -58,7 +58,7 @@ async fn endless() -> io::Result<()> {
     pending().await
 }
 
-/// Lets time pass, in steps that leave no timer out, and returns how much passed until the end.
+/// Lets time pass until `run` ends, in steps that skip no timer, and returns how much has passed.
 async fn time_to_end<F: Future<Output: std::fmt::Debug>>(run: &mut Spawn<F>) -> Duration {
     let start = Instant::now();
     while run.poll().is_pending() {

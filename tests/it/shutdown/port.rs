@@ -1,5 +1,5 @@
-//! The port: what connects, and what has connected, while it closes. Over real sockets and on a paused clock:
-//! a test accepts by hand.
+//! The port while it closes: new and existing connections. Over real sockets and on a paused clock. Tests
+//! accept by hand.
 
 #[cfg(target_os = "linux")]
 mod filter;
@@ -17,7 +17,7 @@ use tower_drain::{Phase, Shutdown};
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// Nothing takes longer, unless something hangs.
+/// No step takes longer, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn listener(address: &str) -> TcpListener {
@@ -30,7 +30,7 @@ fn local() -> TcpListener {
     listener("127.0.0.1:0")
 }
 
-/// A shutdown that has just started, of a server that listens there.
+/// A shutdown that has just started, of a server on this listener.
 fn terminate<L: AsFd, S>(
     drain: &Drain,
     listener: &L,
@@ -147,7 +147,7 @@ async fn an_interrupt_does_not_wait_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_connected_is_accepted_before_the_server_is_asked_to_close() {
+async fn waiting_connections_are_accepted_before_the_server_is_asked_to_close() {
     let drain = Drain::new();
     let listener = local();
     let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -178,7 +178,7 @@ async fn a_server_that_does_not_accept_gets_one_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_forces_ends_it_at_once() {
+async fn force_ends_it_at_once() {
     let drain = Drain::new();
     let (force, forced) = oneshot::channel::<()>();
     let listener = local();
@@ -233,7 +233,7 @@ async fn a_unix_socket_settles_without_a_filter() {
     assert_eq!(drain.phase(), Phase::Closing);
 }
 
-/// Without a filter, a duplicate would make the kernel accept for a server that is gone.
+/// Without a filter, a duplicate would make the kernel accept connections for a server that has ended.
 #[tokio::test(start_paused = true)]
 async fn a_port_without_a_filter_closes_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +249,7 @@ async fn a_port_without_a_filter_closes_with_the_server() {
 }
 
 #[test]
-fn what_does_not_listen_is_an_error() {
+fn a_descriptor_that_does_not_listen_is_an_error() {
     let listener = local();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();

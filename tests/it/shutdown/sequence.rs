@@ -1,4 +1,4 @@
-//! The stages in order, and what the report says of them.
+//! The stages in order, and their figures in the report.
 
 use std::future::{pending, ready};
 use std::io;
@@ -199,7 +199,7 @@ async fn a_status_says_how_long_each_phase_can_last() {
     }
 }
 
-/// Uses up the task's budget in each poll, and wants to be polled again at once.
+/// Uses up the task's budget in each poll, and wakes itself at once.
 async fn greedy() -> io::Result<()> {
     std::future::poll_fn(|cx| {
         while std::pin::pin!(tokio::task::consume_budget())
@@ -223,7 +223,7 @@ async fn a_server_that_uses_up_its_budget_starves_nothing() {
     let shutdown = shutdown.closing(millisecond).timeout(2 * millisecond);
     let outcome = tokio::spawn(shutdown.run(|_| greedy())).await.unwrap();
     assert!(matches!(outcome, Err(ShutdownError::TimedOut(_))));
-    // ... and what forces.
+    // ... and the force future.
     let drain = Drain::new();
     let shutdown = Shutdown::new(&drain, ready(())).timeout(3_600 * SECOND);
     let shutdown = shutdown.force_on(tokio::time::sleep(millisecond));

@@ -38,7 +38,7 @@ async fn a_server_may_return_nothing_or_any_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_server_has_left_behind_is_waited_for() {
+async fn a_shutdown_waits_for_work_that_the_server_has_left() {
     for fails in [false, true] {
         let drain = Drain::new();
         let permit = drain.try_acquire().unwrap();
@@ -120,7 +120,7 @@ fn the_source_of_an_error_does_not_repeat_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_converts_into_what_mains_return() {
+async fn an_error_converts_into_the_errors_that_main_returns() {
     let timed_out = async || {
         let drain = Drain::new();
         let _job = drain.try_acquire().unwrap();

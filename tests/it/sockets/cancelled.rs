@@ -91,7 +91,7 @@ async fn the_head_of_a_response_that_is_cancelled_at_once_is_sent() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let drain = Drain::new();
         let cancels = drain.clone();
-        // Cancelled by the first poll of its body, which follows the head without a flush.
+        // Cancelled by the first poll of its body, which follows the head before a flush.
         let cancel = move || {
             let cancels = cancels.clone();
             async move {

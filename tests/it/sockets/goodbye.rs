@@ -1,4 +1,4 @@
-//! How HTTP/2 peers and a `Shutdown` part.
+//! HTTP/2 peers during a `Shutdown`.
 
 use tokio::sync::oneshot;
 use tower_drain::{Shutdown, ShutdownError, ShutdownReport};

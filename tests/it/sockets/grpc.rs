@@ -62,7 +62,7 @@ async fn a_cancelled_stream_ends_with_status_14() {
 #[tokio::test]
 async fn a_stream_that_is_to_end_ends_with_status_14() {
     let drain = Drain::new();
-    // Streams of any kind; `Watch` is the one that this client opens.
+    // This applies to all streams; `Watch` is the one that this client opens.
     let layer = drain.layer().end_streams(|_| true);
     let (mut client, serving) = start(&drain, layer).await;
     let watch = client.watch(HealthCheckRequest::default()).await.unwrap();

@@ -1,6 +1,6 @@
 //! Over real sockets: axum, hyper on HTTP/1 and HTTP/2, and a tonic client.
 //!
-//! Handlers wait for the test, not for a clock. A test that hangs has found something.
+//! Handlers wait for the test, not for a clock. A test that hangs has found a bug.
 
 mod cancelled;
 mod goodbye;
@@ -27,11 +27,11 @@ use crate::support::text;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// An axum server whose `/slow` waits until the test lets it go on.
+/// An axum server whose `/slow` waits until the test lets it continue.
 struct Server {
     drain: Drain,
     address: std::net::SocketAddr,
-    /// One permit lets one `/slow` request go on.
+    /// Each permit lets one `/slow` request continue.
     go_on: Arc<Semaphore>,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -103,7 +103,7 @@ fn request2(path: &str) -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test]
-async fn what_runs_is_answered_in_full_and_then_the_server_ends() {
+async fn running_requests_are_answered_in_full_and_then_the_server_ends() {
     let server = Server::start(true).await;
     let mut client = server.http1().await;
     let running = tokio::spawn(client.send_request(request("/slow")));
@@ -142,7 +142,7 @@ async fn a_new_request_on_a_kept_alive_connection_is_refused_and_the_connection_
 }
 
 #[tokio::test]
-async fn a_lame_duck_answers_and_lets_the_connection_go() {
+async fn a_lame_duck_answers_and_closes_the_connection() {
     let server = Server::start(false).await;
     let mut client = server.http1().await;
     server.drain.lame_duck();
@@ -183,7 +183,7 @@ async fn with_graceful_shutdown_an_http_2_connection_finishes_its_streams() {
     server.serving.await.unwrap().unwrap();
 }
 
-/// As the documentation of `Drain::close` shows it.
+/// As shown in the documentation of `Drain::close`.
 #[tokio::test]
 async fn without_a_shutdown_the_server_closes_before_the_drain() {
     let mut server = Server::start(true).await;

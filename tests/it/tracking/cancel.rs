@@ -1,4 +1,4 @@
-//! Cancelling, in each stage.
+//! Cancelling in each stage.
 
 use super::*;
 
@@ -64,7 +64,7 @@ fn a_handler_that_responds_after_it_was_cancelled_is_refused() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// Notes, when dropped, how many are in flight.
+/// Records how many requests are in flight when it is dropped.
 struct Witness(Drain, Arc<AtomicUsize>);
 
 impl http_body::Body for Witness {
@@ -120,7 +120,7 @@ fn an_error_of_the_handler_passes_though_it_was_cancelled() {
     assert_eq!(assert_ready_err!(response.poll()), "broken");
 }
 
-/// Panics when dropped, as a handler's guard may.
+/// Panics when it is dropped, as a guard in a handler may.
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
@@ -182,7 +182,7 @@ fn a_cancelled_body_is_pending_once_and_ends_with_an_error() {
     }
 }
 
-/// Cancelled before the first poll of its body, which then has this frame.
+/// Returns a body that is cancelled before its first poll, which then returns this frame.
 fn cancelled_with<B>(body: B) -> ResponseBody<B>
 where
     B: http_body::Body + Send + 'static,
@@ -252,7 +252,7 @@ fn a_grpc_body_on_http_1_ends_with_an_error() {
 }
 
 #[test]
-fn a_grpc_web_body_cannot_and_ends_with_an_error() {
+fn a_grpc_web_body_ends_with_an_error() {
     for kind in ["application/grpc-web", "application/grpc-web-text+proto"] {
         let drain = Drain::new();
         let mut body = streaming(&drain, grpc(kind), Poll::Pending);

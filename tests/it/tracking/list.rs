@@ -1,4 +1,4 @@
-//! Which requests are listed, and how.
+//! The list of requests: which are in it, and how they are shown.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn a_long_method_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_printable_is_escaped_where_it_is_shown() {
+async fn unprintable_characters_are_escaped_when_shown() {
     let drain = Drain::new();
     // C1, bidi, zero width, line separator; `http` lets them through, as hyper does.
     let path = "/a\u{9b}31m\u{202e}\u{200b}\u{2028}b'c";
@@ -103,7 +103,7 @@ fn a_connect_is_named_by_its_authority() {
 }
 
 #[test]
-fn each_drain_has_its_own() {
+fn each_drain_has_its_own_list() {
     let (one, other) = (Drain::new(), Drain::new());
     let mut response = stuck(&one, get("/one"));
     let _other = stuck(&other, get("/other"));
@@ -172,7 +172,7 @@ fn removed_on_an_error_and_on_panics() {
 }
 
 #[test]
-fn an_upgrade_leaves_the_list_and_its_permit_the_count_later() {
+fn an_upgrade_leaves_the_list_before_its_permit_is_released() {
     let drain = Drain::new();
     let mut kept = None;
     let inner = service_fn(|mut request: Request<Body>| {
@@ -190,7 +190,7 @@ fn an_upgrade_leaves_the_list_and_its_permit_the_count_later() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-// What errors and snapshots say.
+// Errors and snapshots.
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_names_the_oldest_and_counts_the_rest() {
@@ -216,7 +216,7 @@ async fn a_timeout_names_the_oldest_and_counts_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_one_names_it() {
+async fn a_timeout_with_one_request_names_it() {
     let drain = Drain::new();
     let _stuck = stuck(&drain, get("/slow"));
     let unfinished = drain.drain(SECOND).await.unwrap_err();
@@ -226,8 +226,8 @@ async fn a_timeout_of_one_names_it() {
     );
 }
 
-/// More than fit into the first chunk, and in another order than that of their ages: new requests take
-/// the slots of those that have ended.
+/// More requests than fit into the first chunk, and not in the order of their ages: new requests take the
+/// slots of those that have ended.
 #[tokio::test(start_paused = true)]
 async fn many_are_listed_by_age() {
     let drain = Drain::new();
@@ -276,7 +276,7 @@ async fn a_status_is_a_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_says_when_nothing_that_is_left_is_tracked() {
+async fn an_error_says_if_no_remaining_request_is_tracked() {
     let drain = Drain::new();
     let _service = drain.layer().track_requests().layer(Hello);
     let _job = drain.try_acquire().unwrap();

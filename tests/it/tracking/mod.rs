@@ -32,7 +32,7 @@ use crate::support::{Body, Hello, by_hand, get, hello};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A body whose frames never end, there or not as it is made.
+/// A body without an end. Its frames are either always ready or never.
 struct Endless(Poll<()>);
 
 impl http_body::Body for Endless {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn each_is_cancelled_once_and_later_ones_are_not() {
+fn each_request_is_cancelled_once_and_later_requests_are_not() {
     let drain = Drain::new();
     assert_eq!(drain.cancel(), 0, "before anything");
     let _first = stuck(&drain, get("/first"));
@@ -30,7 +30,7 @@ fn cancelled_requests_drain() {
     assert_ready_ok!(wait.poll());
 }
 
-/// Looks at the list when it is dropped, as the last owner of another tracked request would.
+/// Reads the list when it is dropped, as the last owner of another tracked request would.
 struct LooksWhenDropped(Drain);
 
 impl Wake for LooksWhenDropped {
@@ -43,7 +43,7 @@ impl Drop for LooksWhenDropped {
     }
 }
 
-/// On a thread of its own, because a failure is a deadlock.
+/// On a separate thread, because a failure is a deadlock.
 #[test]
 fn a_waker_may_run_anything_when_it_is_dropped() {
     let (done, is_done) = mpsc::channel();
@@ -53,7 +53,7 @@ fn a_waker_may_run_anything_when_it_is_dropped() {
         let mut response = Box::pin(tracked(&drain, never).call(get("/")));
         let mut body = streaming(&drain, get("/"), Poll::Pending);
         for _ in 0..2 {
-            // The one before is dropped when this one takes its place.
+            // The previous waker is dropped when this one replaces it.
             let waker = Waker::from(Arc::new(LooksWhenDropped(drain.clone())));
             let cx = &mut Context::from_waker(&waker);
             assert!(response.as_mut().poll(cx).is_pending());
@@ -65,8 +65,8 @@ fn a_waker_may_run_anything_when_it_is_dropped() {
     assert_eq!(is_done.recv_timeout(60 * SECOND), Ok(2));
 }
 
-/// Requests on several threads, and cancelling on others. Each request ends in one of the possible ways,
-/// and nothing is left behind.
+/// Requests on several threads, and cancelling on others. Each request ends in one of the possible ways, and
+/// none is left.
 #[test]
 fn cancelling_races_every_end() {
     const REQUESTS: usize = 2_000;
@@ -117,7 +117,7 @@ fn cancelling_races_every_end() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Stops the other threads, also if a worker panics.
+/// Stops the other threads, even if a worker panics.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -126,8 +126,8 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Yields to a few polls, and then answers with a body that has as many frames; given up on the way,
-/// now and then. Returns 1 if it was cancelled.
+/// Runs a request that yields a few times and then answers with a few frames; some requests are given up on
+/// the way. Returns 1 if the request was cancelled.
 fn one_of_a_storm(drain: &Drain, nth: usize) -> usize {
     let inner = service_fn(|_: Request<Body>| async move {
         for _ in 0..nth % 4 {

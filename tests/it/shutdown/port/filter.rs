@@ -39,9 +39,9 @@ async fn a_connection_that_is_open_is_not_affected() {
     assert_eq!(&buffer, b"said");
 }
 
-/// The kernel of a client that got no answer tries again.
+/// The kernel of a client without an answer tries again.
 #[tokio::test(start_paused = true)]
-async fn a_client_without_an_answer_reaches_who_listens_then() {
+async fn a_client_without_an_answer_reaches_the_next_listener() {
     let listener = local();
     let run = terminate(&Drain::new(), &listener, endless());
     let client = connecting(listener.local_addr().unwrap());
@@ -96,7 +96,7 @@ async fn it_stays_while_cancelled_requests_are_answered() {
     assert_silent(listener.local_addr().unwrap());
 }
 
-/// Another descriptor of the socket is not the server's.
+/// Other descriptors of the socket do not belong to the server.
 #[tokio::test(start_paused = true)]
 async fn it_goes_within_100_ms_once_the_server_has_closed_its_descriptor() {
     let drain = Drain::new();
