@@ -77,7 +77,20 @@ impl Drain {
     ///
     /// Handlers of such a connection are dropped too, tracked or not. Connections that are watched later are
     /// not affected. [`Shutdown::run`](crate::Shutdown::run) calls this at its deadline, after it has
-    /// cancelled requests and left a second for the answers.
+    /// cancelled requests and left a second for the answers, and at the end of
+    /// [`flush`](crate::Shutdown::flush).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(drain: tower_drain::Drain) {
+    /// // Without a `Shutdown`: time for the goodbye, then no more.
+    /// drain.close();
+    /// tokio::time::sleep(Duration::from_secs(5)).await;
+    /// println!("{} connections were still open", drain.close_connections());
+    /// # }
+    /// ```
     pub fn close_connections(&self) -> usize {
         self.close_open_connections()
     }

@@ -161,6 +161,18 @@ impl Drain {
     ///
     /// Returns true if this call made the change. Returns false in any phase but [`Phase::LameDuck`], and
     /// once a [`Shutdown`](crate::Shutdown) has started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_drain::{Drain, Phase};
+    ///
+    /// let drain = Drain::new();
+    /// assert!(drain.lame_duck());
+    /// assert!(!drain.is_ready());
+    /// assert!(drain.resume());
+    /// assert_eq!(drain.phase(), Phase::Serving);
+    /// ```
     pub fn resume(&self) -> bool {
         let mut since = lock(&self.shared.lame_duck_since);
         let changed = self.shared.gate.set_lame_duck(false);
@@ -234,6 +246,15 @@ impl Drain {
     /// concurrent call made the change. [`closing`](Self::closing) resolves too.
     ///
     /// Returns true if this call made the change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let drain = tower_drain::Drain::new();
+    /// assert!(drain.start_draining());
+    /// assert!(drain.try_acquire().is_err());
+    /// assert!(!drain.start_draining(), "it has started before");
+    /// ```
     pub fn start_draining(&self) -> bool {
         let was_closing = self.phase() >= Phase::Closing;
         let mut changed = false;
@@ -256,6 +277,16 @@ impl Drain {
     /// another way. Only calls since the lame duck began count.
     ///
     /// [`Shutdown::min_failed_probes`]: crate::Shutdown::min_failed_probes
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let drain = tower_drain::Drain::new();
+    /// // In the handler of a health check of your own:
+    /// if !drain.is_ready() {
+    ///     drain.record_failed_probe();
+    /// }
+    /// ```
     pub fn record_failed_probe(&self) {
         self.shared
             .failed_probes

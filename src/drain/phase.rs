@@ -84,6 +84,21 @@ impl Drain {
     ///
     /// Pass it to a server's graceful shutdown, and use it to end streams and loops that would never end.
     /// [`Shutdown::run`](crate::Shutdown::run) passes it to the server for you.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(drain: tower_drain::Drain) {
+    /// let mut closing = std::pin::pin!(drain.closing());
+    /// loop {
+    ///     tokio::select! {
+    ///         () = &mut closing => break,
+    ///         () = tokio::time::sleep(Duration::from_secs(60)) => println!("a task of each minute"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
     pub fn closing(&self) -> Reached {
         self.reached(Phase::Closing)
     }
@@ -96,6 +111,20 @@ impl Drain {
     /// Returns a future that resolves once draining has started and nothing is in flight.
     ///
     /// It does not start draining and has no deadline; for both see [`drain`](Self::drain).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let drain = tower_drain::Drain::new();
+    /// let drained = drain.drained();
+    /// let permit = drain.try_acquire();
+    /// drain.start_draining();
+    /// drop(permit);
+    /// drained.await;
+    /// # }
+    /// ```
     pub fn drained(&self) -> Reached {
         self.reached(Phase::Drained)
     }

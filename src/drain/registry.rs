@@ -99,6 +99,19 @@ impl Drain {
     /// work that was spawned, an upgraded connection, or a body that the server does not poll, because it has
     /// buffered all of it or because its client reads too slowly. It does not start draining: new requests
     /// are admitted or refused as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(drain: tower_drain::Drain) {
+    /// // With `drain.layer().track_requests()`:
+    /// for request in drain.requests() {
+    ///     eprintln!("{request}"); // GET /export (body, 64.1s)
+    /// }
+    /// drain.cancel();
+    /// # }
+    /// ```
     pub fn cancel(&self) -> usize {
         let registry = self.shared.registry.get();
         registry.map_or(0, Registry::cancel)

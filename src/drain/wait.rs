@@ -46,6 +46,20 @@ impl Drain {
     /// # Errors
     ///
     /// The future returns [`Unfinished`](crate::Unfinished) if something is in flight at the deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let drain = tower_drain::Drain::new();
+    /// match drain.drain(Duration::from_secs(30)).await {
+    ///     Ok(report) => println!("drained in {:?}", report.elapsed()),
+    ///     Err(unfinished) => eprintln!("{unfinished}"),
+    /// }
+    /// # }
+    /// ```
     pub fn drain(&self, timeout: Duration) -> DrainWait {
         let now = Instant::now();
         self.wait(now, now.checked_add(timeout))

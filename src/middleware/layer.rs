@@ -138,6 +138,17 @@ impl<R, E> DrainLayer<R, E> {
     ///
     /// `f` is cloned as in [`refuse_with`](Self::refuse_with). To name the type of the layer, pass a
     /// function pointer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use http::Request;
+    /// # let drain = tower_drain::Drain::new();
+    /// let layer = drain.layer().exempt(|request: &Request<_>| request.uri().path() == "/metrics");
+    /// # let _ = tower_layer::Layer::layer(&layer, ());
+    /// # fn is_service<S: tower_service::Service<Request<()>>>(_: S) {}
+    /// # is_service(tower_layer::Layer::layer(&layer, drain.readiness()));
+    /// ```
     pub fn exempt<F, ReqBody>(self, f: F) -> DrainLayer<R, F>
     where
         F: Fn(&Request<ReqBody>) -> bool,

@@ -60,6 +60,17 @@ pub struct ReadinessBody {
 
 impl Drain {
     /// Returns a service for readiness probes: 200 while serving, 503 in all later phases.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use axum::{Router, routing::get};
+    /// # let drain = tower_drain::Drain::new();
+    /// let app: Router = Router::new()
+    ///     .route("/", get(|| async { "hello" }))
+    ///     .layer(drain.layer())
+    ///     .route_service("/readyz", drain.readiness()); // outside of the layer
+    /// ```
     pub fn readiness(&self) -> Readiness {
         let drain = self.clone();
         Readiness { drain }

@@ -12,6 +12,19 @@ use crate::drain::Drain;
 ///
 /// # Sequence
 ///
+/// ```text
+///  SIGTERM
+///     │ lame_duck          settle       closing                  timeout
+///     ▼                   ▼            ▼                        ▼                     ▼
+/// ────┬───────────────────┬────────────┬────────────────────────┬─────────────────────┬──────▶
+///     │ LameDuck          │            │ Closing                │ Draining            │ Drained
+///     │ readiness 503     │ no new     │ the port is closed,    │ new requests get    │ flush
+///     │ requests served   │ handshakes │ GOAWAY is sent; what   │ 503 or status 14;   │
+///     │ HTTP/1:           │            │ crosses it is served   │ those in flight     │
+///     │ Connection: close │            │                        │ finish              │
+///     │                   │            └─ ends with the server  └─ ends with the last
+/// ```
+///
 /// 1. **Serving**, until the trigger fires: the future passed to [`new`](Self::new), or a signal with
 ///    [`on_signal`](Self::on_signal).
 /// 2. **Lame duck**, on [`Signal::Terminate`], for at most [`lame_duck`](Self::lame_duck). Readiness fails
@@ -192,6 +205,20 @@ impl<O, F> Shutdown<O, F> {
     /// the port closes. It should be longer than the load balancer takes to notice: its probe interval, times
     /// its failure threshold. It counts from the beginning of the lame duck, even if that was before the
     /// signal. The lame duck is skipped on [`Signal::Interrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use tower_drain::{Drain, Shutdown};
+    ///
+    /// # let (drain, stop) = (Drain::new(), async {});
+    /// let shutdown = Shutdown::new(&drain, stop)
+    ///     .lame_duck(Duration::from_secs(10)) // at most, and less once
+    ///     .min_failed_probes(3) //               three probes have failed
+    ///     .quiet_period(Duration::from_secs(1)); // and no request has arrived for a second
+    /// # let _ = shutdown;
+    /// ```
     pub fn lame_duck(mut self, longest: Duration) -> Self {
         self.config.lame_duck = longest;
         self
