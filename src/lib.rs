@@ -1,9 +1,9 @@
 //! Stop a server without losing a request.
 //!
-//! [`DrainLayer`] counts the requests in flight, to the last byte of their bodies, and refuses new ones
-//! once draining has started. Its handle, [`Drain`], returns a future that resolves when none is left or
-//! the time is up. It is a plain tower layer, for axum, tonic and hyper alike. [`Shutdown`] is the sequence
-//! around it: signal, lame duck, close, drain.
+//! [`DrainLayer`] counts the requests in flight, to the last byte of their bodies, and refuses new requests
+//! once draining has started. Its handle, [`Drain`], returns a future that resolves when no request is left or
+//! the time is up. It is a tower layer, for axum, tonic and hyper. [`Shutdown`] runs the sequence around it:
+//! signal, lame duck, close, drain.
 //!
 //! ```toml
 //! [dependencies]
@@ -50,8 +50,8 @@
 
 //! # tonic
 //!
-//! The same, with the layer on tonic's server. A refused call gets status 14, `UNAVAILABLE`, on which clients
-//! try another server. `examples/tonic.rs` adds health checks.
+//! Add the layer to tonic's server. A refused call gets status 14, `UNAVAILABLE`, and clients try another
+//! server. `examples/tonic.rs` adds health checks.
 //!
 //! ```no_run
 //! # use tower_drain::{Drain, Shutdown};
@@ -69,8 +69,8 @@
 //!
 //! # hyper
 //!
-//! With an accept loop of your own, `Drain::watch` (feature `hyper-util`) asks each connection to leave and closes
-//! what is left at the deadline. `examples/hyper.rs` is the whole program.
+//! If you write your own accept loop, `Drain::watch` (feature `hyper-util`) asks each connection to leave, and
+//! closes the rest at the deadline. `examples/hyper.rs` is the whole program.
 //!
 //! ```no_run
 //! # #[cfg(feature = "hyper-util")]
@@ -118,54 +118,54 @@
 //! | HTTP/1 response heads | untouched | `Connection: close` | `Connection: close` | `Connection: close` | `Connection: close` |
 //! | [`try_acquire()`](Drain::try_acquire) | `Ok` | `Ok` | `Ok` | `Err` | `Err` |
 //!
-//! `Closing` exists because an HTTP/2 client learns from a GOAWAY that the server is leaving, one round trip
-//! late. The requests that it sends until then would fail if the server refused them. So the server closes
-//! first, and refuses only what still arrives later.
+//! `Closing` exists because an HTTP/2 client learns of a GOAWAY one round trip late. If the server refused new
+//! requests at once, those that the client sends until then would fail. So the server sends the GOAWAY first,
+//! and refuses requests later.
 //!
 //! # Which case is yours
 //!
-//! | clients come | what to write |
+//! | clients connect | what to use |
 //! |---|---|
 //! | through a load balancer that checks readiness: HAProxy, Envoy, Kubernetes | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) or [`quiet_period`](Shutdown::quiet_period), and `listener` |
-//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | `listener`; `settle` for longer than a round trip |
-//! | to one port on one machine, where the next process takes over | a socket that outlives the process: see below |
+//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | `listener`, with a `settle` longer than a round trip |
+//! | to one port on one machine, where the next process takes over | a socket that outlives the process, see below |
 //!
-//! `listener` and `settle` are methods of [`Shutdown`] with the feature `listener`: the port closes in a way
-//! that resets no connection. HTTP/1 clients that keep a connection are asked to leave with each response from
-//! the lame duck on. One that is idle when the server closes may lose the request that it sends at that moment,
-//! as with any server. So if they pause for longer than `settle`, set a lame duck that is longer than their
+//! `listener` and `settle` are methods of [`Shutdown`], with the feature `listener`. They close the port without
+//! resetting a connection. From the lame duck on, each response asks an HTTP/1 client to close its connection.
+//! If a connection is idle when the server closes, the request that its client sends at that moment is lost, as
+//! with any server. So if clients pause for longer than `settle`, set a lame duck that is longer than their
 //! pauses.
 //!
-//! **A socket that outlives the process.** With socket activation systemd owns the port and passes it to each
-//! process. The old one stops accepting at the signal, answers what it has and ends. New connections wait in
-//! the socket's queue for the next one, so that none is refused. `examples/systemd.rs` shows it, with its
-//! units. Do not pass such a socket to `listener`, because another process goes on using it. Set a short
+//! **A socket that outlives the process.** With socket activation, systemd owns the port and passes it to each
+//! process. At the signal the old process stops accepting, finishes its requests and exits. New connections wait
+//! in the socket's queue for the next process, and none is refused. `examples/systemd.rs` shows this, with its
+//! units. Do not pass such a socket to `listener`, because another process continues to use it. Set a short
 //! lame duck instead (half a second), and stop accepting when it begins.
 //!
-//! A crate that restarts in place, such as `ecdysis`, hands the sockets to its child and starts it before the
-//! old process stops, so that new connections do not wait. Start the shutdown with its own future, by
-//! [`Shutdown::new`], and leave the signals to it. Its stream of connections ends at the upgrade. The accept
-//! loop has to stay pending then: a server that returns has ended, and skips the lame duck and closing.
+//! A crate that restarts in place, such as `ecdysis`, passes the sockets to its child, and starts the child before
+//! the old process stops. New connections do not wait. Start the shutdown with the future of that crate, by
+//! [`Shutdown::new`], and let it handle the signals. Its stream of connections ends at the upgrade. The accept
+//! loop has to stay pending then, because a server that returns skips the lame duck and closing.
 //!
 //! # What is in flight
 //!
-//! A request is in flight from the call of the layer's service until its response body is dropped: sent,
-//! cut off, its client gone, failed or panicked. So is whatever holds a [`Permit`]. Not in flight are
-//! requests that the layer [exempts](DrainLayer::exempt), and work that a handler spawns without a permit.
+//! A request is in flight from the call of the layer's service until its response body is dropped: because it
+//! was sent or cut off, the client has gone, or the handler failed or panicked. Work that holds a [`Permit`] is in
+//! flight too. Requests that the layer [exempts](DrainLayer::exempt) are not, nor is work that a handler spawns
+//! without a permit.
 //!
 //! # Zero in flight is not the end of the server
 //!
-//! hyper drops a response body once the last of it is in its write buffer. [`Shutdown`] therefore waits for
-//! the server too, which flushes and closes its connections, within the same timeout. If you use the layer
-//! by itself, wait for both: [`Drain::close`] shows how.
+//! hyper drops a response body when the last of it is in its write buffer. So [`Shutdown`] also waits, within
+//! the same timeout, until the server has flushed and closed its connections. If you use the layer without it,
+//! wait for both: [`Drain::close`] shows how.
 //!
-//! # What holds up a shutdown
+//! # Requests that hold up a shutdown
 //!
-//! With [`DrainLayer::track_requests`] the requests in flight have names: in errors and events, in
-//! [`Drain::requests`] and in [`Drain::status`]. They can be [cancelled](Drain::cancel), which a
-//! [`Shutdown`] does at its deadline.
+//! With [`DrainLayer::track_requests`], errors, events, [`Drain::requests`] and [`Drain::status`] name the
+//! requests in flight. [`Drain::cancel`] cancels them, and a [`Shutdown`] does so at its deadline.
 //!
-//! # What no layer can do
+//! # Limits
 //!
 //! - A response that is cut off on HTTP/1.0 looks complete. nginx speaks HTTP/1.0 to its upstreams unless
 //!   `proxy_http_version 1.1` is set or its version is recent.

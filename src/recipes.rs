@@ -50,11 +50,11 @@
 //!
 //! # What comes after `run`
 //!
-//! A request that timed out and a connection that was abandoned go on until the process ends, with their clones
-//! of the app and all that it holds: channel senders, pools, handles. What waits for the last of these never
-//! returns: a worker on a channel that should be closed, `Pool::close`, a `join!` with such a task. So give
-//! each step after `run` a timeout. Signals have no effect any more once
-//! [`Shutdown::on_signal`](crate::Shutdown) has heard them.
+//! A request that timed out, or a connection that was abandoned, lives until the process ends, with its clone of
+//! the app and everything in it: channel senders, pools, handles. Code that waits for the last of these never
+//! returns: a worker that waits until its channel is closed, `Pool::close`, a `join!` with such a task. So set a
+//! timeout for each step after `run`. After [`Shutdown::on_signal`](crate::Shutdown), signals have no other
+//! effect.
 //!
 //! `#[tokio::main]` waits for `spawn_blocking` without a limit when `main` returns. Exit explicitly, with the
 //! error's message and a code; `{:#}` shows the whole chain of an [`anyhow`] error:
@@ -113,9 +113,9 @@
 //!
 //! # The order of layers
 //!
-//! - **Outermost of all that may take long.** What the layer does not see is not waited for. So it goes outside
-//!   of timeouts, authentication and compression, and around the routes of the whole application: in axum, the
-//!   last `.layer` of the outermost router. Apply it once per request path.
+//! - **Outermost.** The drain does not wait for layers outside of its own. So add it outside of timeouts,
+//!   authentication and compression, and around the routes of the whole application: in axum, as the last
+//!   `.layer` of the outermost router. Apply it once per request path.
 //! - **CORS and gRPC-Web outside of it.** A browser cannot read a refusal without the headers of a CORS layer,
 //!   and a gRPC-Web client cannot read one that `tonic_web` has not translated. So add them after this layer:
 //!
@@ -131,8 +131,8 @@
 //!       .layer(CorsLayer::permissive()) // added later: outside
 //!       .route_service("/readyz", drain.readiness());
 //!   ```
-//! - **Logging outside of it too**, if refusals are to be logged, and readiness outside of logging: a probe that
-//!   gets its 503 is no error.
+//! - **Logging outside of it too**, if it should show refusals. Readiness outside of logging, because a probe that
+//!   gets a 503 is not an error.
 //! - **Nested routers.** `Router::nest` strips the prefix from the path that inner layers see. Tracked requests
 //!   then have a name without it. The layer of the outermost router sees the whole path.
 //! - **A service that is no `Router`.** `axum::serve` wants a response with axum's body:
@@ -178,10 +178,10 @@
 //!
 //! # TLS on an accept loop
 //!
-//! With tokio-rustls on hyper-util, handshake in the connection's own task: a client that handshakes slowly
-//! must not keep others from being accepted. A handshake is not a connection yet that
-//! [`Drain::watch`](crate::Drain) knows, so the server waits for these tasks itself. Those that are still
-//! shaking hands when draining starts have sent no request, and are dropped:
+//! With tokio-rustls on hyper-util, do the handshake in the connection's own task, so that a slow client does not
+//! keep others from being accepted. [`Drain::watch`](crate::Drain) does not know a connection during its
+//! handshake, so the server waits for these tasks itself. A handshake that is not complete when draining starts
+//! is dropped, because its client has sent no request:
 //!
 //! ```
 //! # #[cfg(feature = "hyper-util")]
