@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::builder::Config;
-use super::run::{first, reached};
+use super::conditions::{first, reached};
 use crate::drain::Drain;
 
 /// Waits until the lame duck has lasted for its maximum, or until the conditions of `config` end it early.

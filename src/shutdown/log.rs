@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::outcome::{ShutdownError, ShutdownReport};
-use super::run::Expired;
+use super::outcome::{Expired, ShutdownError, ShutdownReport};
 use super::signal::Signal;
 use crate::drain::{BoxError, Drain, Unfinished};
 #[cfg(feature = "tracing")]

@@ -1,6 +1,7 @@
 //! The shutdown sequence: signal, lame duck, close, drain. Drives a drain and a server. Knows no HTTP.
 
 mod builder;
+mod conditions;
 mod lame_duck;
 mod log;
 mod outcome;

@@ -19,6 +19,13 @@ pub struct ShutdownReport {
     pub(super) server: Option<Duration>,
 }
 
+/// Why a sequence did not complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    TimedOut,
+    Forced,
+}
+
 impl ShutdownReport {
     /// Returns what started the shutdown. `None` if the server ended by itself, or if another handle
     /// closed the drain.

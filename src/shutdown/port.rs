@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 #[cfg(all(feature = "listener", unix))]
 use super::builder::Shutdown;
+use super::conditions::{first, reached};
 use super::log;
-use super::run::{first, reached};
 use super::server::ServerEnd;
 #[cfg(all(feature = "listener", unix))]
 use super::socket::{InheritedSockets, Socket};

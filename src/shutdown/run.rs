@@ -1,15 +1,14 @@
 //! Runs the sequence.
 
-use std::convert::Infallible;
-use std::future::{Future, IntoFuture, pending, poll_fn};
+use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::builder::Shutdown;
-use super::outcome::{ShutdownError, ShutdownReport};
+use super::conditions::{beside, earlier, first, is_ready, reached};
+use super::outcome::{Expired, ShutdownError, ShutdownReport};
 use super::server::{Server, ServerEnd, ServerOutput, serve};
 use super::signal::Signal;
 use super::{lame_duck, log};
@@ -21,13 +20,6 @@ const CANCEL_GRACE: Duration = Duration::from_secs(1);
 const FLUSH_GRACE: Duration = Duration::from_millis(100);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-/// Why a sequence did not complete.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expired {
-    TimedOut,
-    Forced,
-}
 
 impl<O, F> Shutdown<O, F> {
     /// Runs a server and shuts it down gracefully.
@@ -293,41 +285,4 @@ where
         Err(Expired::Forced)
     };
     first(forced, async { Ok(server.serve_until(condition).await) }).await
-}
-
-/// Waits for the first of two futures. Polls `a` first.
-pub(super) async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    poll_fn(|cx| match a.as_mut().poll(cx) {
-        Poll::Pending => b.as_mut().poll(cx),
-        ready => ready,
-    })
-    .await
-}
-
-/// Waits for `condition`, and meanwhile polls `aside`, which never ends.
-async fn beside<T>(
-    aside: Pin<&mut impl Future<Output = Infallible>>,
-    condition: impl Future<Output = T>,
-) -> T {
-    first(condition, async { match aside.await {} }).await
-}
-
-/// Polls a future once.
-async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
-}
-
-/// Waits until `at`. `None` means forever.
-pub(super) async fn reached(at: Option<Instant>) {
-    match at {
-        // Timers have a resolution of a millisecond. A time that has passed needs none.
-        Some(at) if at <= Instant::now() => {}
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
-    }
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    a.into_iter().chain(b).min()
 }
