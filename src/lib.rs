@@ -3,7 +3,7 @@
 //! [`DrainLayer`] counts the requests in flight, to the last byte of their bodies, and refuses new requests
 //! once draining has started. Its handle, [`Drain`], returns a future that resolves when no request is left or
 //! the time is up. It is a tower layer, for axum, tonic and hyper. [`Shutdown`] runs the sequence around it:
-//! signal, lame duck, close, drain.
+//! signal, lame duck (not ready, still serving), close, drain.
 //!
 //! ```toml
 //! [dependencies]
@@ -47,20 +47,27 @@
 //! # #[cfg(not(all(feature = "signal", feature = "listener", unix)))]
 //! # fn main() {}
 //! ```
-
+//!
 //! # tonic
 //!
 //! Add the layer to tonic's server. A refused call gets status 14, `UNAVAILABLE`, and clients try another
 //! server. `examples/tonic.rs` adds health checks.
 //!
 //! ```no_run
+//! # #[cfg(all(feature = "signal", feature = "listener", unix))]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::time::Duration;
+//! # use tokio::net::TcpListener;
+//! # use tokio_stream::wrappers::TcpListenerStream;
 //! # use tower_drain::{Drain, Shutdown};
-//! # async fn example(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-//! # let (drain, stop) = (Drain::new(), async {});
 //! # let (_, service) = tonic_health::server::health_reporter();
-//! # let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+//! let drain = Drain::new();
+//! let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
 //! let server = tonic::transport::Server::builder().layer(drain.layer()).add_service(service);
-//! Shutdown::new(&drain, stop)
+//! let listener = TcpListener::bind("0.0.0.0:50051").await?;
+//! let shutdown = shutdown.listener(&listener)?;
+//! let incoming = TcpListenerStream::new(listener);
+//! shutdown
 //!     .run(|closing| server.serve_with_incoming_shutdown(incoming, closing))
 //!     .await?;
 //! # Ok(())
@@ -69,7 +76,7 @@
 //!
 //! # hyper
 //!
-//! If you write your own accept loop, `Drain::watch` (feature `hyper-util`) asks each connection to leave, and
+//! If you write your own accept loop, [`Drain::watch`] (feature `hyper-util`) asks each connection to leave, and
 //! closes the rest at the deadline. `examples/hyper.rs` is the whole program.
 //!
 //! ```no_run
@@ -85,12 +92,12 @@
 //! # {
 //! # use hyper_util::rt::{TokioExecutor, TokioIo};
 //! # use hyper_util::service::TowerToHyperService;
-//! # let mut closing = std::pin::pin!(closing);
+//! let mut closing = std::pin::pin!(closing); // the future that `Shutdown::run` passes
 //! let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
 //! loop {
 //!     let (stream, _) = tokio::select! {
 //!         accepted = listener.accept() => accepted?,
-//!         () = &mut closing => return Ok(()), // the future that `Shutdown::run` passes
+//!         () = &mut closing => return Ok(()),
 //!     };
 //!     let service = TowerToHyperService::new(service.clone()); // with the layer
 //!     let connection = server.serve_connection(TokioIo::new(stream), service);
@@ -126,8 +133,8 @@
 //!
 //! | clients connect | what to use |
 //! |---|---|
-//! | through a load balancer that checks readiness: HAProxy, Envoy, Kubernetes | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) or [`quiet_period`](Shutdown::quiet_period), and `listener` |
-//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | `listener`, with a `settle` longer than a round trip |
+//! | through a load balancer that checks readiness: HAProxy, Envoy. In Kubernetes without `min_failed_probes`, because endpoints are removed at deletion | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) and [`quiet_period`](Shutdown::quiet_period), and [`listener`](Shutdown::listener) |
+//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | [`listener`](Shutdown::listener), with a [`settle`](Shutdown::settle) longer than a round trip |
 //! | to one port on one machine, where the next process takes over | a socket that outlives the process, see below |
 //!
 //! `listener` and `settle` are methods of [`Shutdown`], with the feature `listener`. They close the port without
@@ -143,8 +150,8 @@
 //! lame duck instead (half a second), and stop accepting when it begins.
 //!
 //! A crate that restarts in place, such as `ecdysis`, passes the sockets to its child, and starts the child before
-//! the old process stops. New connections do not wait. Start the shutdown with the future of that crate, by
-//! [`Shutdown::new`], and let it handle the signals. Its stream of connections ends at the upgrade. The accept
+//! the old process stops. New connections do not wait. Pass its upgrade future to [`Shutdown::new`], and
+//! let it handle the signals. Its stream of connections ends at the upgrade. The accept
 //! loop has to stay pending then, because a server that returns skips the lame duck and closing.
 //!
 //! # What is in flight
@@ -170,7 +177,7 @@
 //! - A response that is cut off on HTTP/1.0 looks complete. nginx speaks HTTP/1.0 to its upstreams unless
 //!   `proxy_http_version 1.1` is set or its version is recent.
 //! - A client that is uploading when it gets an early response may see the connection reset instead.
-//! - A runtime whose only worker is blocked hears no signal and keeps no deadline.
+//! - While every worker thread is blocked, signals go unnoticed and deadlines are missed.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
@@ -187,9 +194,9 @@
 //!
 //! | feature | what it adds | dependencies |
 //! |---|---|---|
-//! | `signal` | `Shutdown::on_signal` and `signal::shutdown`: SIGINT, SIGTERM and Ctrl-C | tokio's `signal` |
-//! | `listener` | `Shutdown::listener` and `Shutdown::settle`, which close the port without resetting a connection. Unix only | rustix, socket2 |
-//! | `hyper-util` | `Drain::watch`, `Drain::connections` and `Drain::close_connections`, for accept loops | hyper-util |
+//! | `signal` | [`Shutdown::on_signal`] and [`signal::shutdown`]: SIGINT, SIGTERM and Ctrl-C | tokio's `signal` |
+//! | `listener` | [`Shutdown::listener`] and [`Shutdown::settle`], which close the port without resetting a connection. Unix only | rustix, socket2 |
+//! | `hyper-util` | [`Drain::watch`], [`Drain::connections`] and [`Drain::close_connections`], for accept loops | hyper-util |
 //! | `tracing` | events, see below | tracing |
 //!
 //! Events have the target `tower_drain`:
@@ -205,10 +212,10 @@
 //!
 //! # Platforms and versions
 //!
-//! All platforms of tokio that have 64-bit atomics. Signals are those of Unix, and Ctrl-C on Windows. There
-//! is no unsafe code.
+//! Runs wherever tokio does, given 64-bit atomics. The feature `signal` handles SIGINT and SIGTERM on Unix, and
+//! Ctrl-C on Windows. There is no unsafe code.
 //!
-//! The layer works with everything on `http` 1 and tower's traits 0.3: axum 0.7 and 0.8, tonic 0.12 to 0.14, hyper
+//! The layer works with anything built on `http` 1, `tower-layer` 0.3 and `tower-service` 0.3: axum 0.7 and 0.8, tonic 0.12 to 0.14, hyper
 //! 1, tower 0.4 and 0.5. It is tested with axum 0.8, tonic 0.14 and tower 0.5.
 //!
 //! The minimum supported Rust version is 1.85. A later version may raise it to one that is at least six months
@@ -216,12 +223,14 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "hyper-util")]
-mod connection;
 mod drain;
 mod gate;
 mod middleware;
 mod shutdown;
+
+// After the others, so that the documentation of `Drain` begins with its own methods.
+#[cfg(feature = "hyper-util")]
+mod connection;
 
 #[cfg(feature = "hyper-util")]
 pub use crate::connection::{ConnectionClosed, WatchedConnection};
@@ -244,7 +253,7 @@ pub mod types {
 #[cfg(doc)]
 pub mod recipes;
 
-/// Futures that resolve on signals of the operating system.
+/// Handling of operating system signals.
 #[cfg(feature = "signal")]
 pub mod signal {
     pub use crate::shutdown::{ForceSignal, ShutdownSignal, shutdown};

@@ -1,4 +1,4 @@
-//! How to combine this crate with what services use beside it. This page has no code to call.
+//! Recipes for combining this crate with other libraries. This module has documentation only.
 //!
 //! # Tokens and tasks
 //!
@@ -12,9 +12,9 @@
 //!
 //! # async fn example(app: Router, listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
 //! let drain = Drain::new();
-//! let token = CancellationToken::new();
+//! let token = CancellationToken::new(); // elsewhere: token.cancel()
 //! Shutdown::new(&drain, token.clone().cancelled_owned())
-//!     // Polled from the start of the shutdown on, so this is another Ctrl-C than one that cancels the token.
+//!     // First polled when the shutdown starts: a Ctrl-C that cancelled the token does not force it.
 //!     .force_on(tokio::signal::ctrl_c())
 //!     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
 //!     .await?;
@@ -53,8 +53,8 @@
 //! A request that timed out, or a connection that was abandoned, lives until the process ends, with its clone of
 //! the app and everything in it: channel senders, pools, handles. Code that waits for the last of these never
 //! returns: a worker that waits until its channel is closed, `Pool::close`, a `join!` with such a task. So set a
-//! timeout for each step after `run`. After [`Shutdown::on_signal`](crate::Shutdown), signals have no other
-//! effect.
+//! timeout for each step after `run`. After [`Shutdown::on_signal`](crate::Shutdown::on_signal), further signals do
+//! not terminate the process.
 //!
 //! `#[tokio::main]` waits for `spawn_blocking` without a limit when `main` returns. Exit explicitly, with the
 //! error's message and a code; `{:#}` shows the whole chain of an [`anyhow`] error:
@@ -87,7 +87,7 @@
 //!
 //! # Other signals
 //!
-//! [`Shutdown::on_signal`](crate::Shutdown) knows SIGINT and SIGTERM. Here SIGHUP stops the server too:
+//! [`Shutdown::on_signal`](crate::Shutdown::on_signal) knows SIGINT and SIGTERM. Here SIGHUP stops the server too:
 //!
 //! ```no_run
 //! # #[cfg(all(unix, feature = "signal"))]
@@ -135,7 +135,7 @@
 //!   gets a 503 is not an error.
 //! - **Nested routers.** `Router::nest` strips the prefix from the path that inner layers see. Tracked requests
 //!   then have a name without it. The layer of the outermost router sees the whole path.
-//! - **A service that is no `Router`.** `axum::serve` wants a response with axum's body:
+//! - **Services other than `Router`.** `axum::serve` wants a response with axum's body:
 //!   `ServiceBuilder::new().map_response(|response: Response<_>| response.map(Body::new)).layer(drain.layer())`.
 //!
 //! # A drain per tenant
@@ -155,7 +155,9 @@
 //!     let mut drains = HashMap::new();
 //!     for name in names {
 //!         let drain = Drain::new();
-//!         let routes = Router::new().route("/", get(|| async { "hello" })).layer(drain.layer());
+//!         let routes = Router::new()
+//!             .route("/", get(|| async { "hello" }))
+//!             .layer(drain.layer());
 //!         app = app.nest(&format!("/{name}"), routes);
 //!         drains.insert((*name).to_owned(), drain);
 //!     }
@@ -179,7 +181,7 @@
 //! # TLS on an accept loop
 //!
 //! With tokio-rustls on hyper-util, do the handshake in the connection's own task, so that a slow client does not
-//! keep others from being accepted. [`Drain::watch`](crate::Drain) does not know a connection during its
+//! keep others from being accepted. [`Drain::watch`](crate::Drain::watch) does not cover the
 //! handshake, so the server waits for these tasks itself. A handshake that is not complete when draining starts
 //! is dropped, because its client has sent no request:
 //!
@@ -196,7 +198,12 @@
 //! use tokio_util::task::TaskTracker;
 //! # use tower_drain::{BoxError, Drain, Reached};
 //!
-//! async fn serve(tls: TlsAcceptor, stream: TcpStream, app: Router, drain: Drain) -> Result<(), BoxError> {
+//! async fn serve(
+//!     tls: TlsAcceptor,
+//!     stream: TcpStream,
+//!     app: Router,
+//!     drain: Drain,
+//! ) -> Result<(), BoxError> {
 //!     let stream = tokio::select! {
 //!         stream = tls.accept(stream) => stream?,
 //!         () = drain.draining() => return Ok(()),

@@ -11,7 +11,7 @@ use crate::drain::{Drain, OpenConnection};
 impl Drain {
     /// Watches a connection of hyper or hyper-util, for servers with their own accept loop.
     ///
-    /// Poll the returned future instead of the connection. It asks the connection to leave, by
+    /// Poll the returned future instead of the connection. It needs `C::Error: Into<BoxError>`. It asks the connection to leave, by
     /// `graceful_shutdown`, when [`Phase::Closing`](crate::Phase::Closing) begins. Not earlier: in the lame
     /// duck, hyper would close an idle HTTP/1 connection while a request is on its way. Instead, the next
     /// response asks the client to leave, with `Connection: close`.
@@ -54,8 +54,8 @@ impl Drain {
     ///         };
     ///         let service = TowerToHyperService::new(service.clone());
     ///         let builder = auto::Builder::new(TokioExecutor::new());
-    ///         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    ///         tokio::spawn(drain.watch(connection));
+    ///         let connection = builder.serve_connection(TokioIo::new(stream), service);
+    ///         tokio::spawn(drain.watch(connection.into_owned()));
     ///     }
     /// }
     /// ```
@@ -85,7 +85,7 @@ impl Drain {
     /// ```
     /// # use std::time::Duration;
     /// # async fn example(drain: tower_drain::Drain) {
-    /// // Without a `Shutdown`: time for the goodbye, then no more.
+    /// // Without a `Shutdown`: connections have 5 s to close, and the rest is dropped.
     /// drain.close();
     /// tokio::time::sleep(Duration::from_secs(5)).await;
     /// println!("{} connections were still open", drain.close_connections());

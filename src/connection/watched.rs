@@ -81,7 +81,7 @@ impl<C> WatchedConnection<C> {
     }
 
     /// Asks this connection to leave in the lame duck, at a random time in the first half of what is left of
-    /// it. So the clients do not all connect to another server at once.
+    /// it, so that the clients do not all reconnect at once.
     ///
     /// Use it only for connections that are known to be HTTP/2, by ALPN or because the port serves only gRPC:
     /// a client that gets a GOAWAY loses no request. An HTTP/1 client would lose a request that is on its
@@ -101,7 +101,7 @@ impl<C> WatchedConnection<C> {
     /// if alpn == Some(b"h2") {
     ///     connection = connection.spread_goodbye();
     /// }
-    /// # let _ = connection.await;
+    /// let _ = connection.await;
     /// # }
     /// ```
     pub fn spread_goodbye(mut self) -> Self {

@@ -64,8 +64,10 @@ impl Unfinished {
         self.in_flight
     }
 
-    /// Returns the number of watched connections that were open.
-    pub(crate) fn connections(&self) -> usize {
+    /// Returns the number of watched connections that were open when the wait ended.
+    ///
+    /// Zero without the feature `hyper-util`.
+    pub fn connections(&self) -> usize {
         self.connections
     }
 

@@ -7,7 +7,7 @@ use super::shared::{DrainStart, Shared};
 use super::{Phase, TryAcquireError, log};
 use crate::gate::{Admission, Permit, lock};
 
-/// Handle of a drain: changes its phase, observes it and waits for it.
+/// A handle to a drain, which changes its phase, observes it and waits for it.
 ///
 /// Cloning is cheap and gives another handle of the same drain. Handles may be used by any number of
 /// tasks and threads at once, inside or outside a runtime.

@@ -24,7 +24,7 @@ use crate::gate::Changed;
 pub enum Phase {
     /// Ready. Requests are served.
     Serving,
-    /// Announced as not ready. The port is open and requests are served. HTTP/1 responses ask clients to
+    /// Reports not ready, and still serves. The port is open and requests are served. HTTP/1 responses ask clients to
     /// close their connections.
     LameDuck,
     /// The server has been asked to close its port and its connections. Requests that still arrive on
@@ -94,7 +94,7 @@ impl Drain {
     /// loop {
     ///     tokio::select! {
     ///         () = &mut closing => break,
-    ///         () = tokio::time::sleep(Duration::from_secs(60)) => println!("a task of each minute"),
+    ///         () = tokio::time::sleep(Duration::from_secs(60)) => println!("once a minute"),
     ///     }
     /// }
     /// # }

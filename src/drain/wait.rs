@@ -15,6 +15,10 @@ pin_project! {
     /// Returned by [`Drain::drain`](crate::Drain::drain) and
     /// [`Drain::drain_until`](crate::Drain::drain_until), which have started draining.
     ///
+    /// # Errors
+    ///
+    /// Returns [`Unfinished`] if something is in flight at the deadline.
+    ///
     /// # Panics
     ///
     /// Panics if it has to wait for a deadline and is polled outside a tokio runtime with its timer
@@ -40,7 +44,7 @@ impl Drain {
     /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
     ///
     /// Draining and the timeout start with this call, not with the first poll of the future. Several waits
-    /// may run, each with its own deadline. With a `timeout` of zero, the future returns at once. A timeout
+    /// may run, each with its own deadline. With a `timeout` of zero, the future resolves at once. A timeout
     /// that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     ///
     /// # Errors

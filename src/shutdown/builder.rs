@@ -14,15 +14,14 @@ use crate::drain::Drain;
 ///
 /// ```text
 ///  SIGTERM
-///     │ lame_duck          settle       closing                  timeout
-///     ▼                   ▼            ▼                        ▼                     ▼
-/// ────┬───────────────────┬────────────┬────────────────────────┬─────────────────────┬──────▶
-///     │ LameDuck          │            │ Closing                │ Draining            │ Drained
-///     │ readiness 503     │ no new     │ the port is closed,    │ new requests get    │ flush
-///     │ requests served   │ handshakes │ GOAWAY is sent; what   │ 503 or status 14;   │
-///     │ HTTP/1:           │            │ crosses it is served   │ those in flight     │
-///     │ Connection: close │            │                        │ finish              │
-///     │                   │            └─ ends with the server  └─ ends with the last
+///     │ lame_duck         settle       closing               timeout
+///     ▼                  ▼            ▼                     ▼               ▼
+/// ────┬──────────────────┬────────────┬─────────────────────┬───────────────┬─────▶
+///     │ LameDuck         │            │ Closing             │ Draining      │ Drained
+///     │ readiness 503    │ no new     │ port closed,        │ new requests  │ flush
+///     │ requests served  │ handshakes │ GOAWAY sent; what   │ get 503; the  │
+///     │ HTTP/1 responses │            │ crosses it is       │ rest finishes │
+///     │ ask to close     │            │ served              │               │
 /// ```
 ///
 /// 1. **Serving**, until the trigger fires: the future passed to [`new`](Self::new), or a signal with
@@ -34,7 +33,7 @@ use crate::drain::Drain;
 ///    first request.
 /// 3. **Closing**, for at most [`closing`](Self::closing), or until the server has ended. The server closes
 ///    its port and its connections. HTTP/2 clients learn of it one round trip late; requests that they send
-///    until then are served. Watched connections (`Drain::watch`, with the feature `hyper-util`) are part of
+///    until then are served. Watched connections ([`Drain::watch`], with the feature `hyper-util`) are part of
 ///    the server: it has not ended while one of them is open.
 /// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server sends the last
 ///    bytes and closes its connections, for at most [`flush`](Self::flush) if that is set.
@@ -47,9 +46,15 @@ use crate::drain::Drain;
 /// If something else closes the drain, or the server ends by itself, the shutdown starts at that point. Once
 /// started, it cannot be undone: [`Drain::resume`] returns false. A lame duck that began earlier counts.
 ///
-/// Altogether it takes at most `lame_duck`, plus `timeout`, plus one second; with `listener` another
-/// `settle` and one second; with watched connections another second. Set the supervisor's grace period
-/// higher than that: `terminationGracePeriodSeconds` in Kubernetes, `TimeoutStopSec` in systemd.
+/// It takes at most this long in total:
+///
+/// | | |
+/// |---|---|
+/// | always | `lame_duck` + `timeout` + 1 s |
+/// | with `listener` | + `settle` + 1 s |
+/// | with watched connections | + 1 s |
+/// Set the supervisor's grace period higher than that: `terminationGracePeriodSeconds` in Kubernetes,
+/// `TimeoutStopSec` in systemd.
 ///
 /// # Examples
 ///
@@ -69,9 +74,9 @@ use crate::drain::Drain;
 ///     .layer(drain.layer())
 ///     .route_service("/readyz", drain.readiness());
 /// let shutdown = Shutdown::on_signal(&drain)
-///     // At most 10 s: less once three probes have failed and no request has arrived for a second.
+///     // At most 10 s: less after three failed probes and a second without a request.
 ///     .lame_duck(Duration::from_secs(10))
-///     .min_failed_probes(3)
+///     .min_failed_probes(3) // only the load balancer can reach /readyz
 ///     .quiet_period(Duration::from_secs(1))
 ///     .timeout(Duration::from_secs(15))
 ///     // A stalled client does not fail the shutdown.

@@ -80,6 +80,10 @@ mod os {
 
     /// Future that forces a [`Shutdown::on_signal`](crate::Shutdown::on_signal): a SIGINT at least 100 ms
     /// after the first signal.
+    ///
+    /// # Cancel safety
+    ///
+    /// This future is cancel safe.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ForceSignal {

@@ -1,4 +1,4 @@
-//! The words that the crate's text does without. `.github/CONTRIBUTING.md` says why.
+//! Words that readers of technical English stumble over: the crate's text does without them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

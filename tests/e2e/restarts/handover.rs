@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
-use super::{Load, Seen, connections, http2, report};
+use super::{Load, Seen, http1, http2, report};
 use crate::process::Process;
 
 const HANDOVERS: usize = 20;
@@ -21,7 +21,7 @@ fn start(socket: &TcpListener) -> Process {
 fn a_socket_that_is_handed_over_refuses_no_client() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = socket.local_addr().unwrap();
-    let mut seen = connections::kinds();
+    let mut seen = http1::kinds();
     let http2 = seen.len();
     seen.push(Seen::new("HTTP/2, 20 ms"));
     let load = Arc::new(Load {
@@ -32,7 +32,7 @@ fn a_socket_that_is_handed_over_refuses_no_client() {
     });
     let mut current = start(&socket);
     let runtime = Runtime::new().unwrap();
-    connections::start(&runtime, &load);
+    http1::start(&runtime, &load);
     http2::start(&runtime, &load, 20, http2);
     for turn in 0..HANDOVERS {
         load.warm_up(0);

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tonic::transport::Endpoint;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::connections::run_behind_a_balancer;
+use super::http1::run_behind_a_balancer;
 use super::{Load, Seen, Server, free_addresses, grpc, restart, wait_until};
 
 const CLIENTS: usize = 8;

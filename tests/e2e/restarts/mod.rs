@@ -2,16 +2,16 @@
 //! next to the results with axum, tonic or Go alone.
 //!
 //! ```sh
-//! RESTARTS=100 cargo test --release --test e2e restarts -- --ignored --nocapture --test-threads 1
+//! RESTARTS=100 cargo test --test e2e restarts -- --ignored --nocapture --test-threads 1
 //! ```
 //!
 //! `RESTARTS` is the number of restarts of each server (default 10).
 
-mod connections;
 mod delay;
 mod grpc;
 mod handover;
 mod haproxy;
+mod http1;
 mod http2;
 mod nginx;
 

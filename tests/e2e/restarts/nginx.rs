@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 
-use super::connections::post_behind_a_balancer;
+use super::http1::post_behind_a_balancer;
 use super::{Load, Seen, Server, free_addresses, restart, wait_until};
 
 const CLIENTS: usize = 8;

@@ -3,7 +3,7 @@
 //! Handlers wait for the test, not for a clock. A test that hangs has found a bug.
 
 mod cancelled;
-mod goodbye;
+mod goaway;
 mod grpc;
 
 use std::convert::Infallible;
