@@ -46,13 +46,14 @@ use crate::drain::Drain;
 /// If something else closes the drain, or the server ends by itself, the shutdown starts at that point. Once
 /// started, it cannot be undone: [`Drain::resume`] returns false. A lame duck that began earlier counts.
 ///
-/// It takes at most this long in total:
+/// In total it takes at most:
 ///
-/// | | |
+/// | | time |
 /// |---|---|
 /// | always | `lame_duck` + `timeout` + 1 s |
 /// | with `listener` | + `settle` + 1 s |
 /// | with watched connections | + 1 s |
+///
 /// Set the supervisor's grace period higher than that: `terminationGracePeriodSeconds` in Kubernetes,
 /// `TimeoutStopSec` in systemd.
 ///
