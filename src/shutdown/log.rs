@@ -35,7 +35,7 @@ pub(super) fn settling(settle: Duration) {
     tracing::info!(target: "tower_drain", ?settle, "settling the port");
 }
 
-/// Logs progress once a second, and never returns.
+/// Logs progress once a second, and never returns. Connections are those that are watched, if any.
 pub(super) async fn progress(
     drain: &Drain,
     since: Instant,
@@ -50,6 +50,7 @@ pub(super) async fn progress(
         tracing::info!(
             target: "tower_drain",
             in_flight = drain.in_flight(),
+            connections = Some(drain.open_connections()).filter(|open| *open > 0),
             refused = drain.refused(),
             elapsed = ?since.elapsed(),
             time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),

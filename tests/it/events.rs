@@ -106,6 +106,27 @@ async fn each_phase_is_logged_once_and_progress_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn progress_counts_the_connections_that_are_watched() {
+    let (lines, _guard) = Lines::keep();
+    let drain = Drain::new();
+    let (_client, io) = tokio::io::duplex(1);
+    let never =
+        hyper::service::service_fn(|_| pending::<Result<http::Response<Body>, io::Error>>());
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(hyper_util::rt::TokioIo::new(io), never);
+    let _unpolled = drain.watch(connection);
+    let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).timeout(2 * SECOND);
+    shutdown.run(async |_| ()).await.unwrap_err();
+    let progress =
+        "still closing connections in_flight=0 connections=1 refused=0 elapsed=1s time_left=1s";
+    let lines = lines.take();
+    assert!(
+        lines.iter().any(|line| line.ends_with(progress)),
+        "{lines:#?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn abandoned_connections_are_a_warning() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
