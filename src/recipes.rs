@@ -209,7 +209,10 @@
 //!         () = drain.draining() => return Ok(()),
 //!     };
 //!     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-//!     let builder = auto::Builder::new(TokioExecutor::new());
+//!     let mut builder = auto::Builder::new(TokioExecutor::new());
+//!     if is_http2 {
+//!         builder = builder.http2_only();
+//!     }
 //!     let service = TowerToHyperService::new(app);
 //!     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
 //!     let mut connection = drain.watch(connection.into_owned());

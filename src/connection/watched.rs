@@ -85,7 +85,8 @@ impl<C> WatchedConnection<C> {
     ///
     /// Use it only for connections that are known to be HTTP/2, by ALPN or because the port serves only gRPC:
     /// a client that gets a GOAWAY loses no request. An HTTP/1 client would lose a request that is on its
-    /// way.
+    /// way. With hyper-util's `auto` builder, set `http2_only()`: a connection whose protocol is not known yet
+    /// is closed without a GOAWAY.
     ///
     /// After [`Drain::lame_duck`](crate::Drain::lame_duck), the end of the lame duck is unknown until a
     /// [`Shutdown`](crate::Shutdown) starts. If none starts, the connection is asked while closing.

@@ -138,6 +138,10 @@ async fn accept(
     spread: bool,
     closing: Reached,
 ) -> io::Result<()> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    if spread {
+        server = server.http2_only();
+    }
     let mut closing = pin!(closing);
     loop {
         let (stream, _) = tokio::select! {
@@ -145,7 +149,6 @@ async fn accept(
             () = &mut closing => return Ok(()),
         };
         let service = TowerToHyperService::new(app.clone());
-        let server = auto::Builder::new(TokioExecutor::new());
         let connection = server.serve_connection(TokioIo::new(stream), service);
         let mut connection = drain.watch(connection.into_owned());
         if spread {

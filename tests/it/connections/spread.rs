@@ -170,3 +170,20 @@ async fn a_shutdown_that_was_dropped_in_its_lame_duck_is_forgotten_after_it() {
     drain.close();
     assert_at_once(&times(goodbyes, start).await);
 }
+
+/// Its client has connected, and what it sends is still on its way.
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_before_the_first_bytes_of_a_client_loses_nothing() {
+    let drain = Drain::new();
+    let run = shut_down(&drain);
+    sleep(LAME_DUCK - Duration::from_millis(150)).await;
+    let (connection, client) = http2_connection(&drain);
+    tokio::spawn(drain.watch(connection).spread_goodbye());
+    sleep(Duration::from_millis(120)).await;
+    let mut peer = Peer::connect(client).await;
+    let stream = peer.send_request().await;
+    let ping = peer.goodbye().await;
+    assert!(peer.is_served(stream).await);
+    peer.answer(ping).await;
+    run.await.unwrap();
+}
