@@ -2,14 +2,14 @@
 //! `cargo bench --bench connections`. Each thread polls its own idle HTTP/1 connection, as if a packet had
 //! woken it, with the same waker each time. One drain watches all of them.
 
+mod threads;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Barrier;
 use std::task::{Context, Poll, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -22,6 +22,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tower_drain::{BoxError, Drain};
+
+use threads::at_once;
 
 /// A client that sends nothing.
 struct Idle;
@@ -62,28 +64,17 @@ fn connection() -> impl GracefulConnection<Error: Into<BoxError>> {
     http1::Builder::new().serve_connection(Idle, service_fn(hello))
 }
 
-/// Returns the mean time that `threads` concurrent threads take for `polls` polls each.
-fn at_once<F: Future>(threads: usize, polls: u64, connect: impl Fn() -> F + Sync) -> Duration {
-    let barrier = Barrier::new(threads);
-    let run = || {
-        let mut connection = pin!(connect());
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert!(connection.as_mut().poll(cx).is_pending());
-        barrier.wait();
-        let start = Instant::now();
-        for _ in 0..polls {
-            let _ = black_box(connection.as_mut().poll(cx));
-        }
-        start.elapsed()
-    };
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        let mine = run();
-        let others = others
-            .into_iter()
-            .map(|other| other.join().expect("a bench thread panicked"));
-        (mine + others.sum::<Duration>()) / threads as u32
-    })
+/// Returns the time of so many polls of a connection.
+fn poll<F: Future>(polls: u64, connect: impl Fn() -> F, wait_for_others: &dyn Fn()) -> Duration {
+    let mut connection = pin!(connect());
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(connection.as_mut().poll(cx).is_pending());
+    wait_for_others();
+    let start = Instant::now();
+    for _ in 0..polls {
+        let _ = black_box(connection.as_mut().poll(cx));
+    }
+    start.elapsed()
 }
 
 fn subject<F: Future>(
@@ -93,7 +84,7 @@ fn subject<F: Future>(
 ) {
     for threads in [1, 2] {
         group.bench_function(BenchmarkId::new(name, threads), |bencher| {
-            bencher.iter_custom(|polls| at_once(threads, polls, &connect));
+            bencher.iter_custom(|polls| at_once(threads, |wait| poll(polls, &connect, wait)));
         });
     }
 }

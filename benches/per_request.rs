@@ -7,11 +7,10 @@
 //! The profile is that of an optimized service: one codegen unit, and LTO.
 
 mod subjects;
+mod threads;
 
 use std::fmt::Debug;
-use std::sync::Barrier;
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -27,6 +26,7 @@ use tower_drain::{Drain, is_event_stream};
 use tower_http::metrics::InFlightRequestsLayer;
 
 use subjects::{Floor, Guarded, Nothing, serve};
+use threads::at_once;
 
 /// A middleware with a `TaskTracker`: it holds a token from the call to the drop of the body.
 #[derive(Clone)]
@@ -56,38 +56,27 @@ where
 /// The number of requests created at a time, few enough for the caches.
 const BATCH: u64 = 256;
 
-/// Returns the mean time that `threads` concurrent threads take for `requests` requests each.
-fn at_once<S, B>(threads: usize, requests: u64, service: &S) -> Duration
+/// Returns the time of so many requests.
+fn requests<S, B>(count: u64, service: &S, wait_for_others: &dyn Fn()) -> Duration
 where
-    S: Service<Request<B>> + Clone + Sync,
+    S: Service<Request<B>> + Clone,
     S::Error: Debug,
     B: Default,
 {
-    let barrier = Barrier::new(threads);
-    let run = || {
-        let mut total = Duration::ZERO;
-        let mut batch = Vec::with_capacity(BATCH as usize);
-        let mut left = requests;
-        barrier.wait();
-        while left > 0 {
-            batch.extend((0..left.min(BATCH)).map(|_| Request::new(B::default())));
-            left -= batch.len() as u64;
-            let start = Instant::now();
-            for request in batch.drain(..) {
-                serve(service, request);
-            }
-            total += start.elapsed();
+    let mut total = Duration::ZERO;
+    let mut batch = Vec::with_capacity(BATCH as usize);
+    let mut left = count;
+    wait_for_others();
+    while left > 0 {
+        batch.extend((0..left.min(BATCH)).map(|_| Request::new(B::default())));
+        left -= batch.len() as u64;
+        let start = Instant::now();
+        for request in batch.drain(..) {
+            serve(service, request);
         }
-        total
-    };
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        let mine = run();
-        let others = others
-            .into_iter()
-            .map(|other| other.join().expect("a bench thread panicked"));
-        (mine + others.sum::<Duration>()) / threads as u32
-    })
+        total += start.elapsed();
+    }
+    total
 }
 
 fn subject<S, B>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, service: S)
@@ -98,7 +87,7 @@ where
 {
     for threads in [1, 2] {
         group.bench_function(BenchmarkId::new(name, threads), |bencher| {
-            bencher.iter_custom(|requests| at_once(threads, requests, &service));
+            bencher.iter_custom(|count| at_once(threads, |wait| requests(count, &service, wait)));
         });
     }
 }

@@ -178,21 +178,32 @@ impl<C> fmt::Debug for WatchedConnection<C> {
 
 impl Goodbye {
     fn is_due(&mut self, open: &OpenConnection, opened: Instant, cx: &mut Context<'_>) -> bool {
-        let (now, earliest) = (Instant::now(), opened + FIRST_REQUEST);
         match self {
             Self::Said | Self::Soon(_) => {}
-            _ if open.is_closing() => *self = Self::Soon(timer(earliest.max(now + LAST_LOOK))),
-            Self::InLameDuck if open.is_leaving() => {
-                if let Some(end) = open.lame_duck_end() {
-                    let half = now + end.saturating_duration_since(now) / 2;
-                    *self = Self::Early(timer(random_between(earliest.max(now), half)));
-                }
-            }
+            _ if open.is_closing() => self.schedule_soon(opened),
+            Self::InLameDuck if open.is_leaving() => self.schedule_early(open, opened),
             _ => {}
         }
         match self {
             Self::Early(timer) | Self::Soon(timer) => timer.as_mut().poll(cx).is_ready(),
             _ => false,
+        }
+    }
+
+    // Out of line, so that most polls do not read the clock.
+    #[cold]
+    fn schedule_soon(&mut self, opened: Instant) {
+        let at = (opened + FIRST_REQUEST).max(Instant::now() + LAST_LOOK);
+        *self = Self::Soon(timer(at));
+    }
+
+    #[cold]
+    fn schedule_early(&mut self, open: &OpenConnection, opened: Instant) {
+        if let Some(end) = open.lame_duck_end() {
+            let now = Instant::now();
+            let half = now + end.saturating_duration_since(now) / 2;
+            let earliest = now.max(opened + FIRST_REQUEST);
+            *self = Self::Early(timer(random_between(earliest, half)));
         }
     }
 }
