@@ -17,15 +17,15 @@ mod subjects;
 use std::fmt::Debug;
 use std::process::{Command, Stdio};
 
+use axum::Router;
 use axum::body::Body;
-use axum::{Router, routing::get};
 use gungraun::{library_benchmark, library_benchmark_group};
 use http::Request;
 use tower::{Layer, Service};
 use tower_drain::{Drain, DrainService, is_event_stream};
 use tower_http::metrics::{InFlightRequests, InFlightRequestsLayer};
 
-use subjects::{Floor, Nothing, serve};
+use subjects::{Floor, Nothing, router, serve, serving};
 
 /// A service, and a request to it. Boxed, so that moving it is not counted.
 struct Subject<S, B = ()> {
@@ -62,10 +62,6 @@ where
         }
         self
     }
-}
-
-fn router() -> Router {
-    Router::new().route("/", get(|| async {}))
 }
 
 fn in_flight() -> InFlightRequestsLayer {
@@ -112,19 +108,19 @@ fn in_flight_requests(
 }
 
 #[library_benchmark]
-#[bench::request(subject(router()))]
+#[bench::request(subject(serving(router())))]
 fn router_bare(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
     subject.serve()
 }
 
 #[library_benchmark]
-#[bench::request(subject(router().layer(Drain::new().layer())))]
+#[bench::request(subject(serving(router().layer(Drain::new().layer()))))]
 fn router_drain(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
     subject.serve()
 }
 
 #[library_benchmark]
-#[bench::request(subject(router().layer(in_flight())))]
+#[bench::request(subject(serving(router().layer(in_flight()))))]
 fn router_in_flight_requests(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
     subject.serve()
 }

@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::{Router, routing::get};
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
@@ -25,7 +24,7 @@ use tower::{Layer, Service};
 use tower_drain::{Drain, is_event_stream};
 use tower_http::metrics::InFlightRequestsLayer;
 
-use subjects::{Floor, Guarded, Nothing, serve};
+use subjects::{Floor, Guarded, Nothing, router, serve, serving};
 use threads::at_once;
 
 /// A middleware with a `TaskTracker`: it holds a token from the call to the drop of the body.
@@ -129,20 +128,15 @@ fn per_request(c: &mut Criterion) {
 
 fn axum_router(c: &mut Criterion) {
     let mut group = c.benchmark_group("axum router");
-    let router: Router = Router::new().route("/", get(|| async {}));
     let drain = Drain::new();
     let (in_flight, _counter) = InFlightRequestsLayer::pair();
-    subject::<_, Body>(&mut group, "bare", router.clone());
-    subject::<_, Body>(
-        &mut group,
-        "tower-drain",
-        router.clone().layer(drain.layer()),
-    );
-    subject::<_, Body>(
-        &mut group,
-        "InFlightRequests",
-        router.clone().layer(in_flight),
-    );
+    for (name, router) in [
+        ("bare", router()),
+        ("tower-drain", router().layer(drain.layer())),
+        ("InFlightRequests", router().layer(in_flight)),
+    ] {
+        subject::<_, Body>(&mut group, name, serving(router));
+    }
     group.finish();
 }
 

@@ -230,6 +230,8 @@
 //!     drain: Drain,
 //!     closing: Reached,
 //! ) -> io::Result<()> {
+//!     // Builds the routes once, as `axum::serve` does. Without this, axum builds them for each request.
+//!     let app: Router = app.with_state(());
 //!     let tasks = TaskTracker::new();
 //!     let mut closing = pin!(closing);
 //!     loop {

@@ -1,5 +1,5 @@
-//! Shared by the benches of a request: a service that does nothing, the floor for any counting layer, and one
-//! request as a server makes it.
+//! Shared by the benches of a request: a service that does nothing, the floor for any counting layer, an axum
+//! router, and one request as a server makes it.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use axum::{Router, routing::get};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -127,6 +128,16 @@ where
         let count = Count::new();
         Guarded::new(self.0.call(request), count)
     }
+}
+
+/// A router as `axum::serve` runs it, which calls `with_state` too: without, each request would build its route
+/// and the route's layers anew.
+pub(crate) fn serving(router: Router) -> Router {
+    router.with_state(())
+}
+
+pub(crate) fn router() -> Router {
+    Router::new().route("/", get(|| async {}))
 }
 
 /// One request, as a server makes it: on a clone of the service.
