@@ -31,14 +31,14 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// Panics if it is polled while the server closes, outside a tokio runtime with its timer enabled.
+    /// Panics if it is polled while the server leaves, outside a tokio runtime with its timer enabled.
     ///
     /// # Cancel safety
     ///
     /// Dropping this future drops the connection.
     #[must_use = "a connection is not served unless it is polled"]
     pub struct WatchedConnection<C> {
-        // `None` once it has ended. Dropped first, so that the connection is counted until then.
+        // `None` once it has ended. Dropped before `open`, which removes the connection from the count.
         #[pin]
         connection: Option<C>,
         open: Option<OpenConnection>,
@@ -106,10 +106,7 @@ impl<C> WatchedConnection<C> {
     /// # }
     /// ```
     pub fn spread_goodbye(mut self) -> Self {
-        if let Some(open) = &self.open {
-            open.wake_in_lame_duck();
-            self.goodbye = Goodbye::InLameDuck;
-        }
+        self.goodbye = Goodbye::InLameDuck;
         self
     }
 }
@@ -153,9 +150,9 @@ where
         let result = ready!(self.as_mut().poll_open(cx));
         let mut this = self.project();
         this.connection.set(None);
-        let closed = this.open.take().is_some_and(|open| open.is_closed());
         // A connection that was counted as closed does not end with `Ok`, even if it completes at the same
         // time.
+        let closed = this.open.take().is_some_and(|open| !open.end());
         Poll::Ready(result.and_then(|()| {
             if closed {
                 Err(ConnectionClosed.into())

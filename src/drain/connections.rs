@@ -35,9 +35,8 @@ struct Open {
 #[derive(Default)]
 struct Slot {
     waker: Mutex<Option<Arc<Waker>>>,
+    /// Set once the connection has ended or must end: the one that sets it counts it.
     closed: OnceLock<()>,
-    /// Whether the connection is woken for the end of a lame duck.
-    wakes_in_lame_duck: OnceLock<()>,
 }
 
 /// A connection that is open. Dropping it removes the connection.
@@ -92,10 +91,10 @@ impl Connections {
         }
     }
 
-    /// Announces the end of the lame duck, so that connections can say goodbye before it.
+    /// Announces the end of the lame duck, so that connections can say goodbye before it. The first one stays.
     pub(super) fn announce_lame_duck_end(&self, at: Instant) {
         if self.lame_duck_end.set(at).is_ok() {
-            self.wake_if(|slot| slot.wakes_in_lame_duck.get().is_some());
+            self.wake();
         }
     }
 }
@@ -138,6 +137,11 @@ impl OpenConnection {
         self.slot.closed.get().is_some()
     }
 
+    /// Ends the connection, so that it is no longer closed by others. Returns false if it was closed.
+    pub(crate) fn end(self) -> bool {
+        self.slot.closed.set(()).is_ok()
+    }
+
     /// Whether the server is a lame duck, closing or draining.
     pub(crate) fn is_leaving(&self) -> bool {
         self.gate.is_leaving()
@@ -148,16 +152,11 @@ impl OpenConnection {
         self.gate.is_closing()
     }
 
-    /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time, because then
-    /// the shutdown was dropped.
+    /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time: the port is
+    /// settling, or the shutdown was dropped.
     pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
         let end = self.drain.shared.connections.lame_duck_end.get().copied();
         end.filter(|end| *end > Instant::now())
-    }
-
-    /// Wakes this connection for the announced end of a lame duck too.
-    pub(crate) fn wake_in_lame_duck(&self) {
-        let _ = self.slot.wakes_in_lame_duck.set(());
     }
 }
 

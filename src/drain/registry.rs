@@ -89,7 +89,8 @@ impl Drain {
     ///
     /// Only requests of layers that [track them](crate::DrainLayer::track_requests) are cancelled:
     ///
-    /// - A handler that is still running is dropped. Its client gets the default refusal.
+    /// - A handler that is still running is dropped, and may have done a part of its work. Its client gets the
+    ///   default refusal. A handler that responds at the same time is not dropped, and its response is sent.
     /// - A response body that is still being sent ends with an error, so that it does not look complete:
     ///   without a last chunk on HTTP/1, by a reset on HTTP/2. A gRPC response ends with trailers that carry
     ///   status 14. A body that completes at the same time is not cut off.

@@ -53,8 +53,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Under the same condition the gate is reused, when it is dropped after this.
-        if self.gate.state().is_idle() {
+        if self.gate.release() {
             self.registry.recycle();
         }
     }

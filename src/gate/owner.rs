@@ -69,8 +69,7 @@ impl Gate {
 
 /// Owner of a gate: closes it and reads its state. The handles of a drain share one.
 ///
-/// Dropping it makes a drained gate available for reuse. A gate that is open, or whose count is not zero, is
-/// leaked, because services may still use it.
+/// A gate that is not [released](Self::release) is leaked, because services may still use it.
 pub(crate) struct GateOwner {
     gate_ref: GateRef,
 }
@@ -136,6 +135,16 @@ impl GateOwner {
         }
     }
 
+    /// Makes a drained gate available for reuse. Returns false, and does nothing, if it is open or its count
+    /// is not zero. The caller must not use this owner afterwards.
+    pub(crate) fn release(&mut self) -> bool {
+        let is_drained = self.state().is_idle();
+        if is_drained {
+            lock(&FREE).push(self.gate());
+        }
+        is_drained
+    }
+
     fn gate(&self) -> &'static Gate {
         self.gate_ref.gate
     }
@@ -149,13 +158,5 @@ pub(super) fn arrival_time() -> u64 {
     match now.checked_duration_since(*EPOCH) {
         Some(after) => BIAS.saturating_add(nanos(after)),
         None => BIAS.saturating_sub(nanos(EPOCH.saturating_duration_since(now))),
-    }
-}
-
-impl Drop for GateOwner {
-    fn drop(&mut self) {
-        if self.state().is_idle() {
-            lock(&FREE).push(self.gate());
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use tokio::sync::futures::Notified;
 
 use super::owner::{Gate, Shard, arrival_time};
-use super::raw::{Entered, Generation};
+use super::raw::{Entered, Generation, State};
 use super::sharded;
 
 /// A reference to one generation of a gate. `Copy`, so that cloning a service writes no shared memory.
@@ -53,18 +53,23 @@ impl GateRef {
 
     /// Whether the gate is a lame duck, closing or closed.
     pub(crate) fn is_leaving(self) -> bool {
-        self.gate.core.word.state().is_lame_duck() || self.is_closing()
+        let state = self.gate.core.word.state();
+        state.is_lame_duck() || state.is_closing() || self.is_closed_in(state)
     }
 
     /// Whether the gate is closing or closed.
     pub(crate) fn is_closing(self) -> bool {
-        self.gate.core.word.state().is_closing() || self.is_closed()
+        let state = self.gate.core.word.state();
+        state.is_closing() || self.is_closed_in(state)
     }
 
-    /// Whether nothing is admitted any more. If the generation differs, this use of the gate has been
-    /// drained.
+    /// Whether nothing is admitted any more.
     pub(crate) fn is_closed(self) -> bool {
-        let state = self.gate.core.word.state();
+        self.is_closed_in(self.gate.core.word.state())
+    }
+
+    /// If the generation differs, this use of the gate has been drained.
+    fn is_closed_in(self, state: State) -> bool {
         state.is_closed() || !state.is_of(self.generation)
     }
 

@@ -87,16 +87,17 @@ where
             ..
         }) = this.in_flight
         {
-            let cancelled = match &polled {
-                Poll::Pending => tracked.poll_cancelled(cx),
-                Poll::Ready(Ok(_)) => tracked.responded(),
-                // An error passes unchanged.
-                Poll::Ready(Err(_)) => None,
+            // What a handler has done and returns is not lost, even if it was cancelled at the same time. Its
+            // body is.
+            let cancelled = if polled.is_ready() {
+                tracked.responded();
+                None
+            } else {
+                tracked.poll_cancelled(cx)
             };
             if let Some(tag) = cancelled {
-                // Dropped in this order: the handler, its response, the permit.
+                // Dropped in this order: the handler, the permit.
                 this.inner.set(None);
-                drop(polled);
                 *this.in_flight = None;
                 let refusal = CancelReply::from_tag(tag).refusal(*this.rule);
                 return Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal)));

@@ -199,7 +199,8 @@ impl<O, F> Shutdown<O, F> {
             until(server.as_mut(), force.as_mut(), condition).await?;
             report.server = ended.get().map(|at| at.saturating_duration_since(since));
             if report.server.is_some() || config.flush.is_some() {
-                close_connections(&drain, server.as_mut(), &ended).await;
+                let closed = close_connections(&drain, &ended);
+                until(server.as_mut(), force.as_mut(), closed).await?;
                 Ok(())
             } else {
                 Err(Expired::TimedOut)
@@ -219,10 +220,12 @@ impl<O, F> Shutdown<O, F> {
                 let unfinished = Unfinished::new(&drain, since);
                 log::expired(expired, &unfinished);
                 let had_ended = ended.get().is_some();
-                let cancelled = drain.cancel();
+                drain.cancel();
+                // Tracked requests may have been cancelled just before, by another handle.
+                let cancelled = !unfinished.requests().is_empty();
                 let grace = match unfinished.in_flight() {
                     0 => FLUSH_GRACE,
-                    counted if cancelled > 0 || drain.in_flight() < counted => CANCEL_GRACE,
+                    counted if cancelled || drain.in_flight() < counted => CANCEL_GRACE,
                     _ => Duration::ZERO,
                 };
                 let answered = async {
@@ -234,20 +237,23 @@ impl<O, F> Shutdown<O, F> {
                 };
                 let condition = first(reached(Instant::now().checked_add(grace)), answered);
                 let held = pin!(port.hold(&ended));
-                let condition = beside(held, condition);
-                let error = match expired {
+                let last = async {
+                    beside(held, condition).await;
+                    close_connections(&drain, &ended).await;
+                };
+                Err(match expired {
                     Expired::TimedOut => {
-                        // Forcing it now cuts the grace short.
-                        let _ = until(server.as_mut(), force, condition).await;
+                        // Forcing it now cuts the wait short.
+                        if until(server.as_mut(), force, last).await.is_err() {
+                            drain.close_open_connections();
+                        }
                         ShutdownError::TimedOut(unfinished)
                     }
                     Expired::Forced => {
-                        server.as_mut().serve_until(condition).await;
+                        server.as_mut().serve_until(last).await;
                         ShutdownError::Forced(unfinished)
                     }
-                };
-                close_connections(&drain, server.as_mut(), &ended).await;
-                Err(error)
+                })
             }
         };
         let outcome = ended
@@ -258,16 +264,11 @@ impl<O, F> Shutdown<O, F> {
     }
 }
 
-/// Closes the watched connections that are left, so that the server can end.
-async fn close_connections<S>(drain: &Drain, server: Pin<&mut Server<'_, S>>, ended: &ServerEnd)
-where
-    S: Future<Output = ()>,
-{
+/// Closes the watched connections that are left, and waits until the server has ended.
+async fn close_connections(drain: &Drain, ended: &ServerEnd) {
     if drain.close_open_connections() > 0 {
         let longest = Instant::now().checked_add(CLOSE_GRACE);
-        server
-            .serve_until(first(ended.reached(), reached(longest)))
-            .await;
+        first(ended.reached(), reached(longest)).await;
     }
 }
 

@@ -134,7 +134,7 @@ impl Drop for Socket {
     }
 }
 
-/// The descriptors that systemd has passed to this process.
+/// The descriptors that systemd, or a program like it, has passed to this process.
 #[derive(Debug)]
 pub(super) struct InheritedSockets(Range<RawFd>);
 
@@ -143,9 +143,14 @@ impl InheritedSockets {
     const FIRST: RawFd = 3;
 
     pub(super) fn from_env() -> Self {
-        let number = |name| env::var(name).ok()?.parse().ok();
-        let ours = number("LISTEN_PID") == RawFd::try_from(process::id()).ok();
+        let number = |name| env::var(name).ok()?.parse::<RawFd>().ok();
+        // systemfd sets no process, and may begin with another descriptor.
+        let ours = match env::var("LISTEN_PID") {
+            Ok(process) if !process.is_empty() => process == process::id().to_string(),
+            _ => true,
+        };
+        let first = number("LISTEN_FDS_FIRST_FD").unwrap_or(Self::FIRST);
         let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
-        Self(Self::FIRST..Self::FIRST.saturating_add(count))
+        Self(first..first.saturating_add(count))
     }
 }

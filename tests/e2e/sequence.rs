@@ -295,13 +295,18 @@ fn a_port_that_settles_answers_no_new_connection_until_the_server_has_ended() {
 /// The filter would be on the supervisor's socket too.
 #[test]
 fn a_socket_that_systemd_has_passed_gets_no_filter() {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let env = [("SETTLE", ENDLESS)];
-    let mut server = Process::start_with_socket("test_server", &socket, &env);
-    server.signal(SIGTERM);
-    server.logged("entering lame duck");
-    let served = answer(get(&server, "/"));
-    assert!(served.contains("connection: close\r\n"), "{served}");
+    // systemfd sets no process.
+    for env in [
+        &[("SETTLE", ENDLESS)][..],
+        &[("SETTLE", ENDLESS), ("LISTEN_PID", "")],
+    ] {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = Process::start_with_socket("test_server", &socket, env);
+        server.signal(SIGTERM);
+        server.logged("entering lame duck");
+        let served = answer(get(&server, "/"));
+        assert!(served.contains("connection: close\r\n"), "{served}");
+    }
 }
 
 #[test]

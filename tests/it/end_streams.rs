@@ -277,6 +277,20 @@ async fn a_cancelled_stream_is_still_cancelled() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_last_frame_has_passed_is_complete_although_it_is_cancelled() {
+    let drain = Drain::new();
+    let stream = Stream::default();
+    let layer = drain.layer().track_requests().end_streams(is_event_stream);
+    let mut body = through(&layer, get("/"), EVENTS, &stream).await;
+    assert_pending!(next(&mut body));
+    drain.close();
+    stream.send("last");
+    assert_data(&mut body, "last");
+    assert_eq!(drain.cancel(), 1);
+    assert_end(&mut body);
+}
+
+#[tokio::test]
 async fn exempt_streams_end_too() {
     let drain = Drain::new();
     let stream = Stream::default();

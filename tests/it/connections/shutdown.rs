@@ -5,6 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Instant, advance};
+use tokio_test::assert_pending;
+use tokio_test::task::spawn;
 use tower_drain::{Phase, Shutdown, ShutdownError};
 
 use super::*;
@@ -92,7 +95,7 @@ async fn force_closes_connections_after_the_second_for_the_answers() {
     let drain = Drain::new();
     let mut peer = sleeping_peer(&drain).await;
     peer.send_request_for("/never").await;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let shutdown = Shutdown::new(&drain, ready(())).force_on(async {
         tokio::time::sleep(SECOND / 2).await;
     });
@@ -123,7 +126,7 @@ async fn a_task_that_does_not_poll_its_connection_is_given_up_after_a_second() {
     let drain = Drain::new();
     let (connection, _client) = http2_connection(&drain);
     let _unpolled = drain.watch(connection);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let shutdown = Shutdown::new(&drain, ready(())).timeout(10 * SECOND);
     let error = shutdown.run(returns).await.unwrap_err();
     assert!(matches!(error, ShutdownError::TimedOut(_)));
@@ -142,4 +145,38 @@ async fn the_error_of_a_server_is_not_lost_if_a_connection_stays_open() {
     let fails = |_| ready(Err::<(), _>(io::Error::other("no more descriptors")));
     let error = shutdown.run(fails).await.unwrap_err();
     assert_eq!(error.to_string(), "server failed: no more descriptors");
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_ends_the_last_wait_for_a_connection_too() {
+    for flush in [None, Some(2 * SECOND)] {
+        let drain = Drain::new();
+        let (connection, _client) = http2_connection(&drain);
+        let unpolled = drain.watch(connection);
+        let (force, forced) = oneshot::channel::<()>();
+        let mut shutdown = Shutdown::new(&drain, ready(()))
+            .timeout(5 * SECOND)
+            .force_on(forced);
+        if let Some(flush) = flush {
+            shutdown = shutdown.flush(flush);
+        }
+        let mut run = spawn(shutdown.run(returns));
+        // The connection is closed when its time is up, which its task does not notice.
+        let closed = flush.map_or(5_100, |_| 3_000) / 100;
+        for _ in 0..closed {
+            assert_pending!(run.poll());
+            advance(SECOND / 10).await;
+        }
+        assert_pending!(run.poll());
+        assert_eq!(drain.close_connections(), 0, "closed");
+        let start = Instant::now();
+        force.send(()).unwrap();
+        let error = run.await.unwrap_err();
+        match error {
+            ShutdownError::TimedOut(_) => assert_eq!(start.elapsed(), Duration::ZERO),
+            ShutdownError::Forced(_) => assert_eq!(start.elapsed(), SECOND / 10),
+            other => panic!("{other}"),
+        }
+        drop(unpolled);
+    }
 }

@@ -83,6 +83,17 @@ async fn cancelled_requests_have_one_second() {
     assert_eq!(time_to_end(&mut run).await, 6 * SECOND);
 }
 
+/// At the deadline there is nothing left to cancel, but to answer.
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_cancelled_just_before_have_it_too() {
+    let drain = Drain::new();
+    let _stuck = stuck(&drain);
+    let mut run = five_seconds(&drain, until_drained(drain.clone()));
+    advance(5 * SECOND).await;
+    assert_eq!(drain.cancel(), 1);
+    assert_eq!(time_to_end(&mut run).await, SECOND);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_grace_ends_with_the_server() {
     let drain = Drain::new();

@@ -22,13 +22,13 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::advance;
 use tokio_test::task::{self, Spawn};
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok};
 use tower::{Layer, Service, service_fn};
 use tower_drain::{
     Cancelled, Drain, DrainService, InFlightRequest, Permit, Phase, RequestStage, ResponseBody,
 };
 
-use crate::support::{Body, Hello, by_hand, get, hello};
+use crate::support::{Body, Hello, by_hand, get, hello, text};
 
 const SECOND: Duration = Duration::from_secs(1);
 
