@@ -7,8 +7,7 @@
 //! ```
 //!
 //! Kubernetes sends SIGTERM at the same time as it starts to tell its nodes and load balancers that the pod
-//! is leaving. Nothing reports when they all know. So the pod continues to serve until no request has arrived
-//! for 5 s, for at most 15 s.
+//! is leaving. Nothing reports when they all know. So the pod continues to serve for 15 s.
 
 mod admin;
 
@@ -25,11 +24,10 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    // Altogether less than `terminationGracePeriodSeconds`. The lame duck does not wait for failed probes:
-    // Kubernetes removes the pod from its endpoints without them.
+    // Altogether less than `terminationGracePeriodSeconds`. Nothing ends the lame duck early: Kubernetes removes
+    // the pod from its endpoints without failed probes, and a pod without requests may still get new ones.
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(15))
-        .quiet_period(Duration::from_secs(5))
         .timeout(Duration::from_secs(25))
         // A stalled client does not fail the deploy.
         .flush(Duration::from_secs(3));

@@ -50,8 +50,12 @@
 //!
 //! # tonic
 //!
-//! Add the layer to tonic's server. A refused call gets status 14, `UNAVAILABLE`, and clients try another
-//! server. `examples/tonic.rs` adds health checks.
+//! Add the layer to tonic's server. A refused call gets status 14, `UNAVAILABLE`, which clients with a retry
+//! policy send to another server. tonic's channel has none. When a GOAWAY arrives, it fails the calls that it has
+//! queued and not sent, with any server; retry these in the client.
+//!
+//! A health service has a call without an end, `Watch`. Exempt it, and clear its statuses on
+//! [`closing`](Drain::closing), as `examples/tonic.rs` does.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "signal", feature = "listener", unix))]
@@ -60,10 +64,14 @@
 //! # use tokio::net::TcpListener;
 //! # use tokio_stream::wrappers::TcpListenerStream;
 //! # use tower_drain::{Drain, Shutdown};
+//! # use {http::Request, tonic::body::Body};
 //! # let (_, service) = tonic_health::server::health_reporter();
 //! let drain = Drain::new();
 //! let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
-//! let server = tonic::transport::Server::builder().layer(drain.layer()).add_service(service);
+//! let health = |call: &Request<Body>| call.uri().path().starts_with("/grpc.health.v1.");
+//! let server = tonic::transport::Server::builder()
+//!     .layer(drain.layer().exempt(health))
+//!     .add_service(service);
 //! let listener = TcpListener::bind("0.0.0.0:50051").await?;
 //! let shutdown = shutdown.listener(&listener)?;
 //! let incoming = TcpListenerStream::new(listener);
@@ -133,8 +141,9 @@
 //!
 //! | clients connect | what to use |
 //! |---|---|
-//! | through a load balancer that checks readiness: HAProxy, Envoy. In Kubernetes without `min_failed_probes`, because endpoints are removed at deletion | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) and [`quiet_period`](Shutdown::quiet_period), and [`listener`](Shutdown::listener) |
-//! | directly, or through a sidecar, a gRPC channel or nginx, which notice by themselves | [`listener`](Shutdown::listener), with a [`settle`](Shutdown::settle) longer than a round trip |
+//! | in Kubernetes, which removes endpoints at deletion | [`lame_duck`](Shutdown::lame_duck) for the time in which endpoints, ingress and resolvers drop the pod, and [`listener`](Shutdown::listener). A route for [`Drain::readiness`]. No [`min_failed_probes`](Shutdown::min_failed_probes) and no [`quiet_period`](Shutdown::quiet_period): the pod cannot see whether all have noticed |
+//! | through a load balancer that checks readiness: HAProxy, Envoy | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) and [`quiet_period`](Shutdown::quiet_period), and [`listener`](Shutdown::listener) |
+//! | directly, or through a sidecar, a gRPC channel or nginx, outside Kubernetes | [`listener`](Shutdown::listener), with a [`settle`](Shutdown::settle) longer than a round trip |
 //! | to one port on one machine, where the next process takes over | a socket that outlives the process, see below |
 //!
 //! `listener` and `settle` are methods of [`Shutdown`], with the feature `listener`. They close the port without
@@ -151,8 +160,8 @@
 //!
 //! A crate that restarts in place, such as `ecdysis`, passes the sockets to its child, and starts the child before
 //! the old process stops. New connections do not wait. Pass its upgrade future to [`Shutdown::new`], and
-//! let it handle the signals. Its stream of connections ends at the upgrade. The accept
-//! loop has to stay pending then, because a server that returns skips the lame duck and closing.
+//! let it handle the signals. Its stream of connections ends at the upgrade. Keep the accept loop pending
+//! then: if the server returns, the lame duck and closing are skipped.
 //!
 //! # What is in flight
 //!
@@ -170,7 +179,8 @@
 //! # Requests that hold up a shutdown
 //!
 //! With [`DrainLayer::track_requests`], errors, events, [`Drain::requests`] and [`Drain::status`] name the
-//! requests in flight. [`Drain::cancel`] cancels them, and a [`Shutdown`] does so at its deadline.
+//! requests in flight. [`Drain::cancel`] cancels them, and a [`Shutdown`] does so at its deadline. Requests that
+//! are not tracked end with the process.
 //!
 //! # Limits
 //!
@@ -178,7 +188,8 @@
 //!   `proxy_http_version 1.1` is set or its version is recent.
 //! - A client that is uploading when it gets an early response may see the connection reset instead.
 //! - While every worker thread is blocked, signals go unnoticed and deadlines are missed.
-//! - Health checks and metrics that must be reachable to the end belong on a port of their own.
+//! - Health checks and metrics that must be reachable to the end belong on a port of their own: spawn its server
+//!   before `run`, and do not pass its listener to the shutdown. It ends with the process.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
 //!   long a shutdown waits for them.

@@ -253,8 +253,8 @@
 //!
 //! # Several servers, sockets of other kinds
 //!
-//! Bind all listeners first, pass each to `Shutdown::listener`, and then to its server: also one that is
-//! wrapped later (`tap_io`, `TcpListenerStream`), and one that another function serves. `examples/two_servers.rs`
+//! Bind all listeners first, pass each to `Shutdown::listener`, and then to its server, including listeners that
+//! you wrap later (`tap_io`, `TcpListenerStream`) or serve from another function. `examples/two_servers.rs`
 //! runs HTTP and gRPC under one shutdown, `examples/unix_socket.rs` serves on a Unix socket.
 //!
 //! [`CancellationToken`]: https://docs.rs/tokio-util/latest/tokio_util/sync/struct.CancellationToken.html

@@ -164,8 +164,8 @@ impl<R, E> DrainLayer<R, E> {
     /// Puts a clone of each request's [`Permit`](crate::Permit) into its extensions, for a handler whose
     /// work outlives the response: an upgraded connection, a spawned task.
     ///
-    /// The clone adds one to [`Drain::in_flight`] until the handler drops it or the request. Extensions
-    /// allocate. Exempt requests get no permit.
+    /// The clone adds one to [`Drain::in_flight`] until the handler drops it or the request. So a request that
+    /// a handler keeps counts as two. Extensions allocate. Exempt requests get no permit.
     ///
     /// # Examples
     ///
@@ -193,8 +193,11 @@ impl<R, E> DrainLayer<R, E> {
     /// Records the method, path, start time and stage of each request in flight, so that [`Drain::requests`]
     /// and [`Unfinished`](crate::Unfinished) can name it and [`Drain::cancel`] can end it.
     ///
+    /// A [`Shutdown`](crate::Shutdown) cancels tracked requests at its deadline. Requests that are not tracked
+    /// end with the process.
+    ///
     /// The method is truncated to 20 bytes and the path, without the query, to 128. A request takes 256
-    /// bytes, which are reused but not freed. Exempt requests and upgraded connections are not tracked.
+    /// bytes. Each core allocates them for 64 requests at a time, and reuses but does not free them. Exempt requests and upgraded connections are not tracked.
     ///
     /// # Examples
     ///
@@ -212,7 +215,7 @@ impl<R, E> DrainLayer<R, E> {
     /// ([`Phase::Closing`](crate::Phase::Closing)). Endless streams, such as server-sent events, would
     /// otherwise keep a shutdown waiting until its deadline.
     ///
-    /// `choose` is called once for each response, with its head. [`is_event_stream`](crate::is_event_stream)
+    /// `choose` is called once for each response without a `Content-Length`, with its head. [`is_event_stream`](crate::is_event_stream)
     /// chooses server-sent events: an `EventSource` then reconnects to another server. For other streams, let
     /// the handler put a marker into the response's extensions, and choose by that.
     ///

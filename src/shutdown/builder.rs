@@ -19,8 +19,8 @@ use crate::drain::Drain;
 /// ────┬──────────────────┬────────────┬─────────────────────┬───────────────┬─────▶
 ///     │ LameDuck         │            │ Closing             │ Draining      │ Drained
 ///     │ readiness 503    │ no new     │ port closed,        │ new requests  │ flush
-///     │ requests served  │ handshakes │ GOAWAY sent; what   │ get 503; the  │
-///     │ HTTP/1 responses │            │ crosses it is       │ rest finishes │
+///     │ requests served  │ handshakes │ GOAWAY sent; new    │ get 503, old  │
+///     │ HTTP/1 responses │            │ requests are still  │ ones finish   │
 ///     │ ask to close     │            │ served              │               │
 /// ```
 ///
@@ -75,11 +75,8 @@ use crate::drain::Drain;
 ///     .layer(drain.layer())
 ///     .route_service("/readyz", drain.readiness());
 /// let shutdown = Shutdown::on_signal(&drain)
-///     // At most 10 s: less after three failed probes and a second without a request.
 ///     .lame_duck(Duration::from_secs(10))
-///     .min_failed_probes(3) // only the load balancer can reach /readyz
-///     .quiet_period(Duration::from_secs(1))
-///     .timeout(Duration::from_secs(15))
+///     .timeout(Duration::from_secs(20))
 ///     // A stalled client does not fail the shutdown.
 ///     .flush(Duration::from_secs(3));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
@@ -210,7 +207,8 @@ impl<O, F> Shutdown<O, F> {
     /// Set it if clients come through a load balancer: without a lame duck no readiness probe fails before
     /// the port closes. It should be longer than the load balancer takes to notice: its probe interval, times
     /// its failure threshold. It counts from the beginning of the lame duck, even if that was before the
-    /// signal. The lame duck is skipped on [`Signal::Interrupt`].
+    /// signal. The lame duck is skipped on [`Signal::Interrupt`]. A duration that is too long for the clock
+    /// means no maximum.
     ///
     /// # Examples
     ///
@@ -230,11 +228,14 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Lets the lame duck end early, once no new request has arrived for this long.
+    /// Lets the lame duck end early, once no new request has arrived for this long, counted from the last
+    /// request or from the beginning of the lame duck.
     ///
     /// Exempt requests and [`Drain::try_acquire`] do not count. With
     /// [`min_failed_probes`](Self::min_failed_probes), both conditions must hold. Behind a load balancer, set
-    /// both: if requests are rare, a quiet second means nothing.
+    /// both: if requests are rare, a quiet second means nothing. In Kubernetes, set neither: the port would
+    /// close while an ingress still sends connections to it. HTTP/2 clients are not asked to leave in a lame
+    /// duck, so while they send requests, it lasts for its maximum.
     pub fn quiet_period(mut self, quiet: Duration) -> Self {
         self.config.quiet_period = Some(quiet);
         self
@@ -258,7 +259,8 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Sets the timeout for closing and draining together. The default is 30 s.
+    /// Sets the timeout for closing and draining together. The default is 30 s, which is too long for the
+    /// default grace period of Kubernetes (30 s): set 20 s there.
     ///
     /// A timeout that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {

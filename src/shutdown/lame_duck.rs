@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::builder::Config;
 use super::conditions::{first, reached};
+use super::log;
 use crate::drain::Drain;
 
 /// Waits until the lame duck has lasted for its maximum, or until the conditions of `config` end it early.
@@ -30,8 +31,13 @@ pub(super) async fn over(drain: &Drain, config: &Config) {
         if let Some(quiet) = config.quiet_period {
             quiet_for(drain, quiet).await;
         }
+        true
     };
-    first(reached(longest), early).await;
+    let longest = async {
+        reached(longest).await;
+        false
+    };
+    log::lame_duck_ended(first(longest, early).await);
 }
 
 /// Waits until no request has arrived for `quiet`.

@@ -30,6 +30,16 @@ pub(super) fn no_filter(error: &io::Error) {
     tracing::debug!(target: "tower_drain", %error, "no socket filter: new connections still arrive");
 }
 
+/// Logs why a lame duck ends: early, because its conditions hold, or because its maximum has passed.
+pub(super) fn lame_duck_ended(early: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: "tower_drain",
+        "lame duck ended{}",
+        if early { " early" } else { ": maximum reached" }
+    );
+}
+
 pub(super) fn settling(settle: Duration) {
     #[cfg(feature = "tracing")]
     tracing::info!(target: "tower_drain", ?settle, "settling the port");
@@ -52,7 +62,7 @@ pub(super) async fn progress(
             in_flight = drain.in_flight(),
             connections = Some(drain.open_connections()).filter(|open| *open > 0),
             refused = drain.refused(),
-            elapsed = ?since.elapsed(),
+            since_close = ?since.elapsed(),
             time_left = deadline.map(|at| tracing::field::debug(at - Instant::now())),
             oldest = shown(&oldest),
             "still {}",

@@ -73,7 +73,7 @@ impl Port {
 
     /// Keeps each duplicate until the server has closed its own descriptor, or has ended. Never returns.
     ///
-    /// tonic closes it last: without a filter, new connections until then are reset.
+    /// tonic before 0.14.7 closes it last: without a filter, new connections until then are reset.
     pub(super) async fn hold(&mut self, ended: &ServerEnd) -> Infallible {
         // Without a filter, the kernel would still accept connections on the duplicate, and nothing would
         // serve them.
@@ -104,15 +104,15 @@ impl<O, F> Shutdown<O, F> {
     /// 2. Connections get [`settle`](Self::settle) to send their first request.
     /// 3. The server accepts what is left in the queue, within one second.
     ///
-    /// A client that tries to connect in the meantime gets no answer. Its kernel tries again one second after
-    /// its first attempt. Then it is refused, or reaches the next process that listens on the port. A load
+    /// A client that tries to connect in the meantime gets no answer. Its kernel retries after one second.
+    /// Then it is refused, or reaches the next process that listens on the port. A load
     /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
     ///
     /// Works for TCP and Unix sockets, with any [`AsFd`]. On systems other than Linux, for Unix sockets and
     /// in sandboxes that forbid the filter, new connections are accepted until the server closes, and the
     /// last of them may be reset; this is logged at debug. The duplicate is closed once the server has closed
-    /// its own descriptor, or has ended. tonic closes its descriptor when its last connection has ended:
-    /// until then new connections get no answer.
+    /// its own descriptor, or has ended. tonic before 0.14.7 closes its descriptor when its last connection
+    /// has ended: until then new connections get no answer.
     ///
     /// For several listeners, call it once for each. Bind a listener, call this, then move it into its
     /// server: a wrapper such as axum's `tap_io` has no descriptor to pass.
@@ -123,15 +123,15 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// Do not pass a socket that another process continues to use. The filter belongs to the socket, so new
     /// connections would hang until it is removed at the end of the shutdown, or permanently if this process
-    /// is killed first. Sockets from systemd are recognized by `LISTEN_FDS` and `LISTEN_PID`, and get no
-    /// filter. Create the `Shutdown` before other code takes them.
+    /// is killed first. Sockets from systemd or systemfd are recognized by `LISTEN_FDS` and `LISTEN_PID`, and
+    /// get no filter. Create the `Shutdown` before other code takes them.
     ///
     /// This method is not available on Windows.
     ///
     /// # Errors
     ///
-    /// Returns an error if this is not a listening stream socket, or if no descriptor is left for a
-    /// duplicate.
+    /// Returns an error if this is not a stream socket (on Linux: a listening one), or if no descriptor is
+    /// left for a duplicate.
     ///
     /// # Examples
     ///

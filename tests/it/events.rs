@@ -93,16 +93,30 @@ async fn each_phase_is_logged_once_and_progress_once_a_second() {
         [
             "shutdown started signal=Terminate",
             "entering lame duck in_flight=1",
+            "lame duck ended: maximum reached",
             "closing in_flight=1",
-            "still closing in_flight=1 refused=0 elapsed=1s time_left=8s",
+            "still closing in_flight=1 refused=0 since_close=1s time_left=8s",
             "draining in_flight=1",
-            "still draining in_flight=1 refused=0 elapsed=2s time_left=7s",
+            "still draining in_flight=1 refused=0 since_close=2s time_left=7s",
             "drained elapsed=1s in_flight_at_start=1 refused=1",
-            "still closing connections in_flight=0 refused=1 elapsed=3s time_left=6s",
-            "still closing connections in_flight=0 refused=1 elapsed=4s time_left=5s",
+            "still closing connections in_flight=0 refused=1 since_close=3s time_left=6s",
+            "still closing connections in_flight=0 refused=1 since_close=4s time_left=5s",
             "shutdown finished lame_duck=1s requests=2.5s server=4.5s in_flight_at_close=1 refused=1",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lame_duck_that_ends_early_says_so() {
+    let (lines, _guard) = Lines::keep();
+    let shutdown = Shutdown::new(&Drain::new(), ready(()))
+        .lame_duck(10 * SECOND)
+        .quiet_period(SECOND);
+    shutdown
+        .run(async |closing: Reached| closing.await)
+        .await
+        .unwrap();
+    assert_eq!(lines.take()[2], "INFO tower_drain: lame duck ended early");
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +132,7 @@ async fn progress_counts_the_connections_that_are_watched() {
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).timeout(2 * SECOND);
     shutdown.run(async |_| ()).await.unwrap_err();
     let progress =
-        "still closing connections in_flight=0 connections=1 refused=0 elapsed=1s time_left=1s";
+        "still closing connections in_flight=0 connections=1 refused=0 since_close=1s time_left=1s";
     let lines = lines.take();
     assert!(
         lines.iter().any(|line| line.ends_with(progress)),
@@ -208,7 +222,7 @@ async fn tracked_requests_are_named_in_progress_and_warnings() {
     assert_eq!(
         lines,
         [
-            "INFO tower_drain: still draining in_flight=1 refused=0 elapsed=1s time_left=29s \
+            "INFO tower_drain: still draining in_flight=1 refused=0 since_close=1s time_left=29s \
              oldest=GET /stuck (handler, 1.0s)",
             "WARN tower_drain: forced to stop: 1 still in flight after 2.0s: \
              GET /stuck (handler, 2.0s) elapsed=2s in_flight=1",
