@@ -48,6 +48,66 @@
 //! # }
 //! ```
 //!
+//! # A queue inside the process
+//!
+//! If handlers queue jobs for a worker, send a permit with each job. The drain then waits for the jobs too. Let the
+//! worker run until [`Shutdown::run`] has returned, not only until the server closes:
+//!
+//! ```
+//! # use axum::{Extension, Router, routing::post};
+//! # use tokio::sync::mpsc;
+//! use tower_drain::{Drain, Permit};
+//!
+//! async fn work(mut jobs: mpsc::Receiver<(u32, Permit)>) {
+//!     while let Some((job, permit)) = jobs.recv().await {
+//!         println!("job {job}");
+//!         drop(permit);
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let drain = Drain::new();
+//! let (queue, jobs) = mpsc::channel(100);
+//! tokio::spawn(work(jobs));
+//! let enqueue = async move |Extension(permit): Extension<Permit>| {
+//!     let _ = queue.send((7, permit)).await;
+//! };
+//! let app: Router = Router::new()
+//!     .route("/jobs", post(enqueue))
+//!     .layer(drain.layer().share_permit());
+//! # }
+//! ```
+//!
+//! # WebSockets
+//!
+//! The layer does not see an upgraded connection. Move the request's own permit into it, and say goodbye when the
+//! server closes. Nothing cancels it at the deadline. `examples/websocket.rs` is the whole program:
+//!
+//! ```
+//! use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+//! use axum::extract::{Extension, State};
+//! use axum::response::Response;
+//! use tower_drain::{Drain, Permit};
+//!
+//! // With `drain.layer().share_permit()`.
+//! async fn upgrade(
+//!     State(drain): State<Drain>,
+//!     Extension(permit): Extension<Permit>,
+//!     upgrade: WebSocketUpgrade,
+//! ) -> Response {
+//!     upgrade.on_upgrade(async move |mut socket: WebSocket| {
+//!         drain.closing().await; // in a `select!` with `socket.recv()`
+//!         let away = CloseFrame {
+//!             code: close_code::AWAY,
+//!             reason: "the server is going away".into(),
+//!         };
+//!         let _ = socket.send(Message::Close(Some(away))).await;
+//!         drop(permit);
+//!     })
+//! }
+//! ```
+//!
 //! # What comes after `run`
 //!
 //! A request that timed out, or a connection that was abandoned, lives until the process ends, with its clone of

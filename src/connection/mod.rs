@@ -11,10 +11,11 @@ use crate::drain::{Drain, OpenConnection};
 impl Drain {
     /// Watches a connection of hyper or hyper-util, for servers with their own accept loop.
     ///
-    /// Poll the returned future instead of the connection. It needs `C::Error: Into<BoxError>`. It asks the connection to leave, by
+    /// Poll the returned future instead of the connection. It asks the connection to leave, by
     /// `graceful_shutdown`, when [`Phase::Closing`](crate::Phase::Closing) begins. Not earlier: in the lame
     /// duck, hyper would close an idle HTTP/1 connection while a request is on its way. Instead, the next
-    /// response asks the client to leave, with `Connection: close`.
+    /// response asks the client to leave, with `Connection: close`. The future requires
+    /// `C::Error: Into<BoxError>`.
     ///
     /// From this call on, a client has at least 100 ms to send its first request. A request that has arrived
     /// is served.

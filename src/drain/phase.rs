@@ -24,8 +24,8 @@ use crate::gate::Changed;
 pub enum Phase {
     /// Ready. Requests are served.
     Serving,
-    /// Reports not ready, and still serves. The port is open and requests are served. HTTP/1 responses ask clients to
-    /// close their connections.
+    /// Not ready, but the port is open and requests are served. HTTP/1 responses ask clients to close their
+    /// connections.
     LameDuck,
     /// The server has been asked to close its port and its connections. Requests that still arrive on
     /// open connections are served.
