@@ -197,7 +197,8 @@ impl<R, E> DrainLayer<R, E> {
     /// end with the process.
     ///
     /// The method is truncated to 20 bytes and the path, without the query, to 128. A request takes 256
-    /// bytes. Each core allocates them for 64 requests at a time, and reuses but does not free them. Exempt requests and upgraded connections are not tracked.
+    /// bytes. Each core allocates them for 64 requests at a time, and reuses but does not free them. Exempt
+    /// requests and upgraded connections are not tracked.
     ///
     /// # Examples
     ///
@@ -215,9 +216,10 @@ impl<R, E> DrainLayer<R, E> {
     /// ([`Phase::Closing`](crate::Phase::Closing)). Endless streams, such as server-sent events, would
     /// otherwise keep a shutdown waiting until its deadline.
     ///
-    /// `choose` is called once for each response without a `Content-Length`, with its head. [`is_event_stream`](crate::is_event_stream)
-    /// chooses server-sent events: an `EventSource` then reconnects to another server. For other streams, let
-    /// the handler put a marker into the response's extensions, and choose by that.
+    /// `choose` is called once for each response without a `Content-Length`, with its head.
+    /// [`is_event_stream`](crate::is_event_stream) chooses server-sent events: an `EventSource` then reconnects
+    /// to another server. For other streams, let the handler put a marker into the response's extensions, and
+    /// choose by that.
     ///
     /// A chosen body ends after the current frame, as if the handler had ended it. Later frames may be
     /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
