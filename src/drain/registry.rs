@@ -226,7 +226,7 @@ impl TrackedRequest {
         self.slot.poll_cancelled(cx)
     }
 
-    /// Returns the tag if the request has been cancelled. If not, records that the handler has responded.
+    /// Records that the handler has responded. Returns the tag if the request has been cancelled.
     #[inline]
     pub(crate) fn responded(&self) -> Option<Tag> {
         self.slot.responded()

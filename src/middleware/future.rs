@@ -87,8 +87,8 @@ where
             ..
         }) = this.in_flight
         {
-            // What a handler has done and returns is not lost, even if it was cancelled at the same time. Its
-            // body is.
+            // A handler that returns is not cut off, even if it was cancelled at the same time: its work is
+            // done. Its body sees the cancellation when it is polled.
             let cancelled = if polled.is_ready() {
                 tracked.responded();
                 None

@@ -53,7 +53,7 @@ impl Process {
         Self::spawn(command.envs(env.iter().copied()).stdin(Stdio::null()))
     }
 
-    /// Starts it as systemd does: with the socket as descriptor 3. `env` may set another `LISTEN_PID`.
+    /// Starts it as systemd does: with the socket as descriptor 3. `env` may set another process or descriptor.
     pub(crate) fn start_with_socket(
         example: &str,
         socket: &TcpListener,
@@ -62,7 +62,10 @@ impl Process {
         let mut shell = Command::new("sh");
         shell
             .arg("-c")
-            .arg(r#"export LISTEN_PID="${LISTEN_PID-$$}" LISTEN_FDS=1; exec "$0" 3<&0 </dev/null"#)
+            .arg(
+                r#"export LISTEN_PID="${LISTEN_PID-$$}" LISTEN_FDS=1
+                eval "exec \"\$0\" ${LISTEN_FDS_FIRST_FD-3}<&0 </dev/null""#,
+            )
             .arg(binary(example))
             .envs(env.iter().copied())
             .stdin(OwnedFd::from(socket.try_clone().unwrap()));
