@@ -12,7 +12,7 @@ use axum::body::Body;
 use http::{Request, Response};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
-use tower_drain::types::ResponseFuture;
+use tower_drain::future::ResponseFuture;
 use tower_drain::{Drain, Permit, ResponseBody};
 
 #[global_allocator]

@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use tower_drain::Drain;
-use tower_drain::types::ResponseFuture;
+use tower_drain::future::ResponseFuture;
 
 const REQUESTS: usize = 100_000;
 

@@ -234,6 +234,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[macro_use]
+mod trace;
+
 mod drain;
 mod gate;
 mod middleware;
@@ -251,14 +254,14 @@ pub use crate::drain::{
 };
 pub use crate::gate::Permit;
 pub use crate::middleware::{
-    Cancelled, DefaultRefusal, DrainLayer, DrainService, NeverExempt, Readiness, ResponseBody,
-    is_event_stream,
+    Cancelled, DefaultRefusal, DrainLayer, DrainService, Exempt, NeverExempt, Readiness, Refuse,
+    ResponseBody, is_event_stream,
 };
 pub use crate::shutdown::{ServerOutput, Shutdown, ShutdownError, ShutdownReport, Signal};
 
-/// Types and traits that appear in signatures and rarely need a name.
-pub mod types {
-    pub use crate::middleware::{Exempt, ReadinessBody, ReadinessFuture, Refuse, ResponseFuture};
+/// Future types.
+pub mod future {
+    pub use crate::middleware::ResponseFuture;
 }
 
 #[cfg(doc)]

@@ -1,33 +1,36 @@
 //! Model checks of the gate's counting core: every interleaving that loom can distinguish.
 //!
-//! The code under test is the library's own `src/gate/raw.rs`, compiled here with loom's atomics instead
+//! The code under test is the library's own `src/gate/word.rs`, compiled here with loom's atomics instead
 //! of std's. So this is an ordinary test binary, without a `--cfg`.
 
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 mod sync {
+    pub(crate) use loom::model;
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
 }
 
-#[path = "../src/gate/raw.rs"]
-mod raw;
+#[path = "../src/gate/word.rs"]
+mod word;
 
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use raw::{Entered, GateWord, Generation, Shard, State};
+use word::{GateWord, Generation, Phase, Refused, Shard};
 
-/// A gate, built as in the library.
+/// A gate, built as in the library. The lock of its history is loom's.
 struct Gate {
     shards: Vec<Shard<()>>,
     word: GateWord,
+    history: Mutex<()>,
 }
 
 fn open(shards: usize) -> (Arc<Gate>, Generation) {
     let gate = Gate {
         shards: (0..shards).map(|_| Shard::new(())).collect(),
         word: GateWord::new(),
+        history: Mutex::new(()),
     };
     let generation = gate.word.open(&gate.shards).expect("the first generation");
     (Arc::new(gate), generation)
@@ -38,78 +41,83 @@ impl Gate {
         &self.shards[index]
     }
 
-    fn state(&self) -> State {
-        self.word.state()
+    fn set_phase(&self, phase: Phase) {
+        let _history = self.history.lock().unwrap();
+        self.word.set_phase(&self.shards, phase);
     }
 
-    fn close(&self) -> usize {
-        self.word.close(&self.shards)
-    }
-
-    fn set_lame_duck(&self, lame_duck: bool) -> bool {
-        self.word.set_lame_duck(&self.shards, lame_duck)
-    }
-
-    fn start_closing(&self) -> bool {
-        self.word.start_closing(&self.shards)
+    fn start_draining(&self) -> usize {
+        let _history = self.history.lock().unwrap();
+        self.word.start_draining(&self.shards)
     }
 
     fn in_flight(&self) -> usize {
-        raw::in_flight(&self.shards)
+        word::in_flight(&self.shards)
     }
 }
 
-/// Leaves. Returns true if that made the gate idle.
+/// Leaves. Returns true if that drained the gate.
 fn leave(gate: &Gate, shard: usize) -> bool {
     gate.shard(shard).leave() && gate.word.shard_became_idle()
 }
 
 #[test]
-fn a_request_that_enters_during_a_close_is_refused_or_waited_for() {
+fn a_request_that_enters_when_draining_starts_is_refused_or_waited_for() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let other = gate.clone();
         let enterer = thread::spawn(move || {
-            let entered = other.shard(1).enter(generation);
-            // While a count is held, the gate is not idle, whatever the closer has done.
-            assert!(!entered || !other.state().is_idle());
+            let entered = other.shard(1).enter(generation).is_some();
+            // While a count is held, the gate is not drained.
+            assert!(!entered || other.word.phase(generation) < Phase::Drained);
             entered
         });
-        let in_flight = gate.close();
+        let in_flight = gate.start_draining();
         for shard in &gate.shards {
-            assert!(!shard.enter(generation), "entered after close had returned");
-            assert_eq!(shard.enter_slow(generation), None);
+            let entered = shard.enter(generation);
+            assert_eq!(entered, None, "entered after draining has started");
         }
         let entered = enterer.join().unwrap();
         assert_eq!(in_flight, usize::from(entered));
-        assert_eq!(gate.state().is_idle(), !entered);
+        let drained = gate.word.phase(generation) == Phase::Drained;
+        assert_eq!(drained, !entered);
         if entered {
-            assert!(leave(&gate, 1), "the last to leave makes the gate idle");
+            assert!(leave(&gate, 1), "the last to leave drains the gate");
         }
-        assert!(gate.state().is_idle());
+        assert_eq!(gate.word.phase(generation), Phase::Drained);
     });
 }
 
 #[test]
-fn a_request_in_a_lame_duck_notices_it_and_is_bound_by_a_close() {
+fn a_request_after_a_change_of_phase_notices_it() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let other = gate.clone();
+        let enterer = thread::spawn(move || other.shard(1).enter(generation));
+        gate.set_phase(Phase::LameDuck);
+        assert_eq!(gate.shard(0).enter(generation), Some(Phase::LameDuck));
+        assert_eq!(gate.word.phase(generation), Phase::LameDuck);
+        assert!(!leave(&gate, 0), "drained although not draining");
+        gate.set_phase(Phase::Closing);
+        assert_eq!(gate.shard(0).enter(generation), Some(Phase::Closing));
+        assert_eq!(gate.word.phase(generation), Phase::Closing);
+        assert!(!leave(&gate, 0));
+        assert!(enterer.join().unwrap() <= Some(Phase::Closing));
+        assert_eq!(gate.in_flight(), 1);
+    });
+}
+
+#[test]
+fn a_request_that_was_admitted_in_a_phase_reads_it_from_the_gate() {
+    loom::model(|| {
+        let (gate, generation) = open(1);
+        let other = gate.clone();
         let enterer = thread::spawn(move || {
-            let entered = other.shard(1).enter(generation);
-            entered || other.shard(1).enter_slow(generation).is_some()
+            let admitted = other.shard(0).enter(generation).expect("an open gate");
+            assert!(other.word.phase(generation) >= admitted);
         });
-        assert!(gate.set_lame_duck(true));
-        assert!(!gate.shard(0).enter(generation), "unnoticed");
-        assert_eq!(gate.shard(0).enter_slow(generation), Some(Entered::Leaving));
-        assert!(gate.shard(0).is_leaving());
-        assert!(!leave(&gate, 0), "idle although not closed");
-        let in_flight = gate.close();
-        assert_eq!(gate.shard(1).enter_slow(generation), None);
-        let entered = enterer.join().unwrap();
-        assert_eq!(in_flight, usize::from(entered));
-        assert_eq!(gate.state().is_idle(), !entered);
-        assert_eq!(entered, entered && leave(&gate, 1));
+        gate.set_phase(Phase::LameDuck);
+        enterer.join().unwrap();
     });
 }
 
@@ -119,103 +127,46 @@ fn a_lame_duck_that_is_left_has_no_effect() {
         let (gate, generation) = open(1);
         let other = gate.clone();
         let enterer = thread::spawn(move || {
-            let shard = other.shard(0);
-            let entered = shard.enter(generation) || shard.enter_slow(generation).is_some();
-            assert!(entered, "refused by an open gate");
+            let entered = other.shard(0).enter(generation);
+            assert!(entered.is_some(), "refused by an open gate");
         });
-        assert!(gate.set_lame_duck(true));
-        assert!(gate.set_lame_duck(false));
-        assert!(gate.shard(0).enter(generation));
+        gate.set_phase(Phase::LameDuck);
+        gate.set_phase(Phase::Serving);
+        assert_eq!(gate.shard(0).enter(generation), Some(Phase::Serving));
         enterer.join().unwrap();
         assert_eq!(gate.in_flight(), 2);
     });
 }
 
 #[test]
-fn a_lame_duck_is_left_or_committed_and_never_both() {
-    loom::model(|| {
-        let (gate, _) = open(1);
-        assert!(gate.set_lame_duck(true));
-        let other = gate.clone();
-        let resume = thread::spawn(move || other.set_lame_duck(false));
-        gate.word.commit();
-        let lame_duck = gate.state().is_lame_duck();
-        let resumed = resume.join().unwrap();
-        assert_eq!(lame_duck, !resumed, "left after it was committed");
-        assert_eq!(gate.state().is_lame_duck(), !resumed);
-        assert!(!gate.set_lame_duck(false));
-    });
-}
-
-#[test]
-fn an_arrival_in_a_lame_duck_is_recorded_after_the_times_of_earlier_ones_are_cleared() {
-    loom::model(|| {
-        let (gate, generation) = open(1);
-        gate.shard(0).record_arrival(5);
-        let other = gate.clone();
-        let enterer = thread::spawn(move || {
-            let shard = other.shard(0);
-            if !shard.enter(generation) && shard.enter_slow(generation) == Some(Entered::Leaving) {
-                shard.record_arrival(9);
-                return true;
-            }
-            false
-        });
-        gate.set_lame_duck(true);
-        let recorded = enterer.join().unwrap();
-        assert_eq!(raw::last_arrival(&gate.shards), recorded.then_some(9));
-    });
-}
-
-#[test]
-fn closing_serves_until_the_gate_is_closed_and_is_started_once() {
-    loom::model(|| {
-        let (gate, generation) = open(1);
-        let other = gate.clone();
-        let closer = thread::spawn(move || {
-            let started = other.start_closing();
-            (started, other.close())
-        });
-        let entered =
-            gate.shard(0).enter(generation) || gate.shard(0).enter_slow(generation).is_some();
-        let started = gate.start_closing();
-        let (theirs, in_flight) = closer.join().unwrap();
-        assert!(!(started && theirs), "started twice");
-        assert!(started || theirs, "started by neither");
-        assert_eq!(in_flight, usize::from(entered));
-        assert!(gate.state().is_closed());
-    });
-}
-
-#[test]
-fn the_last_leave_during_a_close_is_noticed_by_one_of_them() {
+fn the_last_leave_when_draining_starts_is_noticed_by_one_of_them() {
     loom::model(|| {
         let (gate, generation) = open(2);
-        assert!(gate.shard(0).enter(generation));
+        assert!(gate.shard(0).enter(generation).is_some());
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
-        gate.close();
-        // The closer always wakes the waiters. The leaver must if the closer was first.
-        let idle_at_close = gate.state().is_idle();
+        gate.start_draining();
+        // This thread always wakes the waiters. The leaver must if this thread was first.
+        let drained = gate.word.phase(generation) == Phase::Drained;
         let made_idle = leaver.join().unwrap();
-        assert!(gate.state().is_idle());
-        assert!(idle_at_close || made_idle);
+        assert_eq!(gate.word.phase(generation), Phase::Drained);
+        assert!(drained || made_idle);
     });
 }
 
 #[test]
-fn two_last_leaves_on_two_shards_make_the_gate_idle_once() {
+fn two_last_leaves_on_two_shards_drain_the_gate_once() {
     loom::model(|| {
         let (gate, generation) = open(2);
-        assert!(gate.shard(0).enter(generation));
-        assert!(gate.shard(1).enter(generation));
-        assert_eq!(gate.close(), 2);
+        assert!(gate.shard(0).enter(generation).is_some());
+        assert!(gate.shard(1).enter(generation).is_some());
+        assert_eq!(gate.start_draining(), 2);
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
         let mine = leave(&gate, 1);
         let theirs = leaver.join().unwrap();
         assert!(mine ^ theirs, "both or neither");
-        assert!(gate.state().is_idle());
+        assert_eq!(gate.word.phase(generation), Phase::Drained);
     });
 }
 
@@ -223,64 +174,40 @@ fn two_last_leaves_on_two_shards_make_the_gate_idle_once() {
 fn a_clone_during_the_last_leave_keeps_the_gate_busy() {
     loom::model(|| {
         let (gate, generation) = open(1);
-        assert!(gate.shard(0).enter(generation));
-        // Two counts: one is cloned while the other is released and the gate is closed.
+        assert!(gate.shard(0).enter(generation).is_some());
+        // Two counts: one is cloned while the other is released and draining starts.
         gate.shard(0).enter_again();
         let other = gate.clone();
         let leaver = thread::spawn(move || leave(&other, 0));
-        gate.close();
+        gate.start_draining();
         gate.shard(0).enter_again();
         let first = leave(&gate, 0);
         let theirs = leaver.join().unwrap();
-        assert!(!first && !theirs, "idle while the clone was held");
-        assert!(!gate.state().is_idle());
+        assert!(!first && !theirs, "drained while the clone was held");
+        assert_eq!(gate.word.phase(generation), Phase::Draining);
         assert!(leave(&gate, 0));
         assert_eq!(gate.in_flight(), 0);
     });
 }
 
 #[test]
-fn two_closers_share_the_work_and_both_find_it_done() {
-    loom::model(|| {
-        let (gate, generation) = open(2);
-        assert!(gate.shard(1).enter(generation));
-        let other = gate.clone();
-        let closer = thread::spawn(move || {
-            let counted = other.close();
-            assert!(other.state().is_closed());
-            assert!(!other.shard(0).enter(generation));
-            counted
-        });
-        let mine = gate.close();
-        assert!(gate.state().is_closed());
-        assert!(!gate.shard(1).enter(generation));
-        assert_eq!(
-            mine + closer.join().unwrap(),
-            1,
-            "counted twice or not at all"
-        );
-        assert!(!gate.state().is_idle());
-        assert!(leave(&gate, 1));
-        assert!(gate.state().is_idle());
-    });
-}
-
-#[test]
-fn a_lame_duck_during_a_close_never_reopens() {
+fn the_generation_of_a_request_that_is_refused_late_counts() {
     loom::model(|| {
         let (gate, generation) = open(1);
-        let other = gate.clone();
-        let lame_duck = thread::spawn(move || {
-            other.set_lame_duck(true);
-            other.set_lame_duck(false);
-            other.start_closing();
-        });
-        gate.close();
-        assert!(gate.state().is_closed() && gate.state().is_idle());
-        lame_duck.join().unwrap();
-        assert!(gate.state().is_closed() && gate.state().is_idle());
-        assert!(!gate.shard(0).enter(generation));
-        assert_eq!(gate.shard(0).enter_slow(generation), None);
+        let refused = Arc::new(Refused::new());
+        refused.open(generation);
+        let other = refused.clone();
+        let refuser = thread::spawn(move || other.add(generation));
+        refused.add(generation);
+        refuser.join().unwrap();
+        assert_eq!(refused.get(), 2);
+        gate.start_draining();
+        let new = gate.word.open(&gate.shards).expect("a next generation");
+        let other = refused.clone();
+        let stale = thread::spawn(move || other.add(generation));
+        refused.open(new);
+        stale.join().unwrap();
+        assert_eq!(refused.get(), 0);
     });
 }
 
@@ -288,30 +215,29 @@ fn a_lame_duck_during_a_close_never_reopens() {
 fn a_service_of_the_last_generation_never_enters_the_next() {
     loom::model(|| {
         let (gate, old) = open(1);
-        gate.close();
-        assert!(gate.state().is_idle());
+        gate.start_draining();
+        assert_eq!(gate.word.phase(old), Phase::Drained);
         let other = gate.clone();
         let stale = thread::spawn(move || {
-            let shard = other.shard(0);
-            let entered = shard.enter(old) || shard.enter_slow(old).is_some();
-            shard.refuse(old);
-            entered
+            // Drained for good, whatever the next generation does.
+            assert_eq!(other.word.phase(old), Phase::Drained);
+            other.shard(0).enter(old)
         });
         let new = gate.word.open(&gate.shards).expect("a next generation");
-        assert!(gate.state().is_of(new) && !gate.state().is_of(old));
-        assert!(gate.shard(0).enter(new));
-        assert!(!stale.join().unwrap());
-        assert_eq!((gate.in_flight(), raw::refused(&gate.shards)), (1, 0));
+        assert!(gate.word.is_of(new) && !gate.word.is_of(old));
+        assert_eq!(gate.shard(0).enter(new), Some(Phase::Serving));
+        assert_eq!(stale.join().unwrap(), None);
+        assert_eq!(gate.in_flight(), 1);
     });
 }
 
 #[test]
-fn a_thread_that_sees_the_gate_idle_sees_the_work_under_its_counts() {
+fn a_thread_that_sees_the_gate_drained_sees_the_work_under_its_counts() {
     loom::model(|| {
         let (gate, generation) = open(2);
         let work = Arc::new((UnsafeCell::new(0), UnsafeCell::new(0)));
-        assert!(gate.shard(0).enter(generation));
-        assert!(gate.shard(1).enter(generation));
+        assert!(gate.shard(0).enter(generation).is_some());
+        assert!(gate.shard(1).enter(generation).is_some());
         let (gate2, work2) = (gate.clone(), work.clone());
         let leaver = thread::spawn(move || {
             work2.0.with_mut(touch);
@@ -319,8 +245,8 @@ fn a_thread_that_sees_the_gate_idle_sees_the_work_under_its_counts() {
         });
         work.1.with_mut(touch);
         leave(&gate, 1);
-        gate.close();
-        if gate.state().is_idle() {
+        gate.start_draining();
+        if gate.word.phase(generation) == Phase::Drained {
             // loom fails here if the work could still be going on.
             work.0.with(touch);
             work.1.with(touch);

@@ -11,7 +11,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::drain::{BoxError, OpenConnection};
+use crate::drain::{BoxError, OpenConnection, Phase};
 
 /// How long a client has to send its first request after it has connected.
 const FIRST_REQUEST: Duration = Duration::from_millis(100);
@@ -175,10 +175,11 @@ impl<C> fmt::Debug for WatchedConnection<C> {
 
 impl Goodbye {
     fn is_due(&mut self, open: &OpenConnection, opened: Instant, cx: &mut Context<'_>) -> bool {
+        let phase = open.phase();
         match self {
             Self::Said | Self::Soon(_) => {}
-            _ if open.is_closing() => self.schedule_soon(opened),
-            Self::InLameDuck if open.is_leaving() => self.schedule_early(open, opened),
+            _ if phase >= Phase::Closing => self.schedule_soon(opened),
+            Self::InLameDuck if phase == Phase::LameDuck => self.schedule_early(open, opened),
             _ => {}
         }
         match self {

@@ -1,43 +1,31 @@
-//! Watched connections: counts, wakes and closes them.
+//! Watched connections: counts and closes them.
 //!
-//! A connection is polled for each packet, so a poll takes no lock: it reads the gate's word and the
-//! connection's own cell. It stores its waker only if the waker has changed. A change of phase wakes by
-//! reference, so wakers stay registered.
+//! A connection is polled for each packet, so a poll takes no lock and writes nothing that others use: it reads the
+//! gate's word and the connection's own cell.
 #![cfg_attr(not(feature = "hyper-util"), allow(dead_code))]
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Drain;
-use crate::gate::{GateRef, lock};
+use super::{Drain, Phase};
+use crate::gate::{GateRef, Waiter, lock};
 
 /// The connections of a drain.
 #[derive(Default)]
-pub(super) struct Connections {
-    open: Mutex<Open>,
-    /// Wakes tasks that wait until none is open.
-    none_open: Notify,
-    /// When the lame duck ends, if a shutdown has announced it.
-    lame_duck_end: OnceLock<Instant>,
-}
+pub(super) struct Connections(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
-    next: u64,
-    slots: BTreeMap<u64, Arc<Slot>>,
+    last: u64,
+    connections: BTreeMap<u64, Arc<Closed>>,
 }
 
-#[derive(Default)]
-struct Slot {
-    waker: Mutex<Option<Arc<Waker>>>,
-    /// Set once the connection has ended or must end: the one that sets it counts it.
-    closed: OnceLock<()>,
-}
+/// Set once the connection has ended or must end: the one that sets it counts it.
+type Closed = OnceLock<()>;
 
 /// A connection that is open. Dropping it removes the connection.
 pub(crate) struct OpenConnection {
@@ -45,57 +33,41 @@ pub(crate) struct OpenConnection {
     // A copy, so that a poll does not read what other connections write.
     gate: GateRef,
     number: u64,
-    slot: Arc<Slot>,
-    /// The waker in the slot.
-    registered: Option<Arc<Waker>>,
+    closed: Arc<Closed>,
+    waiter: Waiter,
 }
 
-// === impl Connections ===
-
-impl Connections {
-    pub(super) fn len(&self) -> usize {
-        lock(&self.open).slots.len()
+impl Drain {
+    /// Returns the number of watched connections that are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        lock(&self.shared.connections.0).connections.len()
     }
 
-    /// Wakes every connection after a change of phase.
-    pub(super) fn wake(&self) {
-        self.wake_if(|_| true);
+    /// Closes the watched connections that are open, and returns how many this call closed.
+    pub(crate) fn close_open_connections(&self) -> usize {
+        let mut open: Vec<_> = lock(&self.shared.connections.0)
+            .connections
+            .values()
+            .cloned()
+            .collect();
+        open.retain(|closed| closed.set(()).is_ok());
+        self.gate().wake(Phase::Serving, Phase::Closing);
+        open.len()
     }
 
-    /// Closes every connection that is open, and returns how many.
-    pub(super) fn close(&self) -> usize {
-        self.wake_if(|slot| slot.closed.set(()).is_ok())
-    }
-
-    /// Wakes the connections that `condition` selects, and returns how many.
-    fn wake_if(&self, condition: impl Fn(&Slot) -> bool) -> usize {
-        let mut slots: Vec<_> = lock(&self.open).slots.values().cloned().collect();
-        slots.retain(|slot| condition(slot));
-        for slot in &slots {
-            // Woken outside of the locks: a waker may run any code.
-            let waker = lock(&slot.waker).clone();
-            waker.inspect(|waker| waker.wake_by_ref());
-        }
-        slots.len()
-    }
-
-    /// Waits until no connection is open.
-    pub(super) async fn none_open(&self) {
-        loop {
-            // Created before the check, so that it sees each change after it.
-            let changed = self.none_open.notified();
-            if self.len() == 0 {
-                return;
+    /// Waits until no watched connection is open.
+    pub(crate) async fn no_connection_open(&self) {
+        let mut waiter = self.gate().waiter(Phase::Serving);
+        poll_fn(|cx| {
+            // Before the look, so that a connection that ends after it wakes the task.
+            waiter.register(cx.waker());
+            if self.open_connections() == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-            changed.await;
-        }
-    }
-
-    /// Announces the end of the lame duck, so that connections can say goodbye before it. The first one stays.
-    pub(super) fn announce_lame_duck_end(&self, at: Instant) {
-        if self.lame_duck_end.set(at).is_ok() {
-            self.wake();
-        }
+        })
+        .await;
     }
 }
 
@@ -103,72 +75,57 @@ impl Connections {
 
 impl OpenConnection {
     pub(crate) fn new(drain: Drain) -> Self {
-        let slot = Arc::<Slot>::default();
-        let mut open = lock(&drain.shared.connections.open);
-        let number = open.next;
-        open.next += 1;
-        open.slots.insert(number, slot.clone());
+        let closed = Arc::<Closed>::default();
+        let mut open = lock(&drain.shared.connections.0);
+        open.last += 1;
+        let number = open.last;
+        open.connections.insert(number, closed.clone());
         drop(open);
+        let gate = drain.gate();
         Self {
-            gate: drain.gate(),
+            waiter: gate.waiter(Phase::Closing),
+            gate,
             drain,
             number,
-            slot,
-            registered: None,
+            closed,
         }
     }
 
     /// Registers the task, to be woken by changes that it does not see after this call.
-    ///
-    /// A thread that wakes takes the lock after its change. So either it finds this waker, or the lock orders
-    /// the change before the caller's next check.
     pub(crate) fn register(&mut self, waker: &Waker) {
-        let registered = self.registered.as_ref();
-        if registered.is_some_and(|registered| registered.will_wake(waker)) {
-            return;
-        }
-        self.registered = Some(Arc::new(waker.clone()));
-        // The previous waker is dropped after the lock is released.
-        let _before = mem::replace(&mut *lock(&self.slot.waker), self.registered.clone());
+        self.waiter.register(waker);
     }
 
     /// Whether the connection must end at once.
     pub(crate) fn is_closed(&self) -> bool {
-        self.slot.closed.get().is_some()
+        self.closed.get().is_some()
     }
 
     /// Ends the connection, so that it is no longer closed by others. Returns false if it was closed.
     pub(crate) fn end(self) -> bool {
-        self.slot.closed.set(()).is_ok()
+        self.closed.set(()).is_ok()
     }
 
-    /// Whether the server is a lame duck, closing or draining.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.gate.is_leaving()
-    }
-
-    /// Whether the server is closing or draining.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.gate.is_closing()
+    pub(crate) fn phase(&self) -> Phase {
+        self.gate.phase()
     }
 
     /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time: the port is
     /// settling, or the shutdown was dropped.
     pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
-        let end = self.drain.shared.connections.lame_duck_end.get().copied();
+        let end = self.gate.history().lame_duck_end;
         end.filter(|end| *end > Instant::now())
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let connections = &self.drain.shared.connections;
-        let mut open = lock(&connections.open);
-        let _slot = open.slots.remove(&self.number);
-        let none_open = open.slots.is_empty();
+        let mut open = lock(&self.drain.shared.connections.0);
+        open.connections.remove(&self.number);
+        let none_open = open.connections.is_empty();
         drop(open);
         if none_open {
-            connections.none_open.notify_waiters();
+            self.gate.wake_others();
         }
     }
 }

@@ -1,14 +1,11 @@
-//! The handle, the phases, the waits, and the registry of tracked requests. Knows neither HTTP
-//! messages nor the shutdown sequence.
+//! The handle of a drain, the waits, and what is in flight: requests and connections. Knows neither HTTP messages nor
+//! the shutdown sequence.
 
 mod connections;
 mod error;
 mod handle;
-mod log;
-mod phase;
 mod registry;
 mod request;
-mod shared;
 mod status;
 mod wait;
 
@@ -16,10 +13,10 @@ mod wait;
 pub(crate) use self::connections::OpenConnection;
 pub use self::error::{BoxError, TryAcquireError, Unfinished};
 pub use self::handle::Drain;
-pub use self::phase::{Phase, Reached};
-pub(crate) use self::registry::{Registry, Tag, TrackedRequest};
+pub(crate) use self::registry::{CancelReply, Registry, TrackedRequest};
 pub use self::request::{InFlightRequest, RequestStage};
 #[cfg_attr(not(feature = "tracing"), allow(unused_imports))]
 pub(crate) use self::request::{MethodText, OldestRequests, PathText};
 pub use self::status::DrainStatus;
 pub use self::wait::{DrainReport, DrainWait};
+pub use crate::gate::{Phase, Reached};

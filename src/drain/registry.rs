@@ -4,6 +4,8 @@
 //! services hold it without a reference count, and it is reused once its drain has been drained. It is
 //! sharded like a gate, so that each thread writes to its own shard. Readers lock one shard at a time, and
 //! wake nothing while they hold it.
+//!
+//! Locks are taken in this order: a shard, then one of its slots. No code of others runs under them.
 
 use std::mem;
 use std::sync::{Mutex, OnceLock};
@@ -11,15 +13,23 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
-use super::Drain;
 use super::request::{InFlightRequest, MethodText, PathText, RequestStage};
-use crate::gate::{Sharded, lock};
+use super::{Drain, Phase};
+use crate::gate::{Sharded, lock, wake_each};
 
 /// Registries that no drain uses. All their slots are free.
 static FREE: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
 
-/// What the middleware needs to answer a cancelled request.
-pub(crate) type Tag = u64;
+/// How the middleware answers a request that is cancelled. The registry only stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CancelReply {
+    /// The content type of a gRPC call.
+    pub(crate) grpc: Option<&'static str>,
+    /// Whether a body can end with trailers.
+    pub(crate) has_trailers: bool,
+    /// In seconds.
+    pub(crate) retry_after: u32,
+}
 
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -32,35 +42,40 @@ pub(super) struct RegistryOwner {
     registry: OnceLock<&'static Registry>,
 }
 
-/// A request in the registry. Dropping it removes the request. One word, because untracked futures and bodies
-/// reserve space for it too.
+/// A request in the registry. Dropping it removes the request. One word, because the futures of all requests have
+/// room for it.
 pub(crate) struct TrackedRequest {
     slot: &'static Slot,
 }
 
-/// Used and free slots. Memory for the highest number so far is kept.
+/// The slots of one shard. Memory for the highest number so far is kept.
 #[derive(Default)]
 struct Slots {
-    chunks: Vec<&'static [Slot]>,
-    /// The head of the list of free slots.
-    free: Option<&'static Slot>,
+    chunks: Vec<Chunk>,
+    /// No chunk before this one has a free slot.
+    first_free: usize,
+    /// Whether requests are cancelled as they come.
+    cancels: bool,
 }
 
-const CHUNK: usize = 64;
+/// Some slots, and which of them are used, as bits. So a reader skips what once was in use.
+struct Chunk {
+    slots: &'static [Slot],
+    used: u64,
+}
 
 /// Aligned, so that no two threads write to the same cache lines, wherever the allocator puts the slots.
 #[repr(align(128))]
 struct Slot {
-    /// Where the slot is returned.
     shard: &'static Mutex<Slots>,
-    /// Locked after the shard, or alone.
+    /// Its place in the shard.
+    chunk: u32,
+    bit: u32,
     state: Mutex<SlotState>,
 }
 
 struct SlotState {
     request: Option<Entry>,
-    /// The next free slot, if this one is free.
-    next_free: Option<&'static Slot>,
     // Outside of the entry, so that setting them copies only the bytes of the texts.
     method: MethodText,
     path: PathText,
@@ -70,7 +85,7 @@ struct Entry {
     since: Instant,
     stage: RequestStage,
     cancelled: bool,
-    tag: Tag,
+    reply: CancelReply,
     /// Wakes the task that runs the handler or sends the body, while it waits.
     waker: Option<Waker>,
 }
@@ -78,8 +93,9 @@ struct Entry {
 impl Drain {
     /// Returns the requests in flight, oldest first.
     ///
-    /// Lists only requests of layers that [track requests](crate::DrainLayer::track_requests). For 100,000
-    /// requests this takes some milliseconds, and may delay requests that start or end meanwhile.
+    /// Lists only requests of layers that [track requests](crate::DrainLayer::track_requests), from the call of the
+    /// inner service on: one that waits until that is ready has no name yet. For 100,000 requests this takes some
+    /// milliseconds, and may delay requests that start or end meanwhile.
     pub fn requests(&self) -> Vec<InFlightRequest> {
         let registry = self.shared.registry.get();
         registry.map_or_else(Vec::new, Registry::requests)
@@ -101,6 +117,9 @@ impl Drain {
     /// buffered all of it or because its client reads too slowly. It does not start draining: new requests
     /// are admitted or refused as before.
     ///
+    /// Once draining has started, it also cancels the requests that were admitted before and have not reached the
+    /// inner service: those that wait until it is ready are cancelled when their turn comes.
+    ///
     /// # Examples
     ///
     /// ```
@@ -115,7 +134,22 @@ impl Drain {
     /// ```
     pub fn cancel(&self) -> usize {
         let registry = self.shared.registry.get();
-        registry.map_or(0, Registry::cancel)
+        let is_final = self.phase() >= Phase::Draining;
+        registry.map_or(0, |registry| registry.cancel(is_final))
+    }
+
+    pub(crate) fn registry(&self) -> &'static Registry {
+        self.shared.registry.get_or_init()
+    }
+
+    pub(crate) fn oldest(&self, limit: usize) -> Vec<InFlightRequest> {
+        let registry = self.shared.registry.get();
+        registry.map_or_else(Vec::new, |registry| registry.oldest(limit))
+    }
+
+    /// Whether a layer has asked for tracking.
+    pub(super) fn tracks_requests(&self) -> bool {
+        self.shared.registry.get().is_some()
     }
 }
 
@@ -135,29 +169,38 @@ impl RegistryOwner {
 
     /// Makes the registry available to other drains. No service may write to it any more.
     pub(super) fn recycle(&mut self) {
-        lock(&FREE).extend(self.registry.take());
+        if let Some(registry) = self.registry.take() {
+            registry
+                .shards
+                .iter()
+                .for_each(|mut slots| slots.cancels = false);
+            lock(&FREE).push(registry);
+        }
     }
 }
 
 // === impl Registry ===
 
 impl Registry {
-    pub(crate) fn insert(&'static self, method: &str, path: &str, tag: Tag) -> TrackedRequest {
+    pub(crate) fn insert(
+        &'static self,
+        method: &str,
+        path: &str,
+        reply: CancelReply,
+    ) -> TrackedRequest {
         let since = Instant::now();
         let shard = self.shards.current();
         let mut slots = lock(shard);
-        let slot = match slots.free {
-            Some(free) => free,
-            None => slots.grow(shard),
-        };
+        let slot = slots.take(shard);
+        let cancelled = slots.cancels;
+        // Locked before the shard is released, so that no reader finds a used slot without a request.
         let mut state = lock(&slot.state);
-        slots.free = state.next_free.take();
         drop(slots);
         state.request = Some(Entry {
             since,
             stage: RequestStage::Handler,
-            cancelled: false,
-            tag,
+            cancelled,
+            reply,
             waker: None,
         });
         state.method.set(method);
@@ -169,7 +212,7 @@ impl Registry {
     pub(super) fn requests(&self) -> Vec<InFlightRequest> {
         let now = Instant::now();
         let mut requests = Vec::new();
-        self.for_each(|state, entry| requests.push(entry.snapshot(state, now)));
+        self.for_each(|state| requests.extend(state.snapshot(now)));
         requests.sort_by_key(|request| std::cmp::Reverse(request.age()));
         requests
     }
@@ -178,41 +221,40 @@ impl Registry {
     pub(super) fn oldest(&self, limit: usize) -> Vec<InFlightRequest> {
         let now = Instant::now();
         let mut requests: Vec<InFlightRequest> = Vec::with_capacity(limit + 1);
-        self.for_each(|state, entry| {
+        self.for_each(|state| {
+            let Some(entry) = &state.request else { return };
             let age = now.saturating_duration_since(entry.since);
             let place = requests.partition_point(|request| request.age() >= age);
             if place < limit {
                 requests.truncate(limit - 1);
-                requests.insert(place, entry.snapshot(state, now));
+                requests.splice(place..place, state.snapshot(now));
             }
         });
         requests
     }
 
-    fn for_each(&self, mut f: impl FnMut(&SlotState, &Entry)) {
+    fn for_each(&self, mut f: impl FnMut(&mut SlotState)) {
         for slots in self.shards.iter() {
-            for slot in slots.chunks.iter().copied().flatten() {
-                let state = lock(&slot.state);
-                if let Some(entry) = &state.request {
-                    f(&state, entry);
-                }
-            }
+            slots.used().for_each(|slot| f(&mut lock(&slot.state)));
         }
     }
 
-    /// Cancels each request and wakes its task. Returns how many had not been cancelled before.
-    pub(super) fn cancel(&self) -> usize {
+    /// Cancels each request and wakes its task. If it is final, requests that are inserted later are cancelled too.
+    /// Returns how many had not been cancelled before.
+    pub(super) fn cancel(&self, is_final: bool) -> usize {
         let mut cancelled = 0;
         let mut wakers = Vec::new();
-        for slots in self.shards.iter() {
-            for slot in slots.chunks.iter().copied().flatten() {
+        for mut slots in self.shards.iter() {
+            // Under the lock of the shard: a request is inserted before this, and found below, or sees it.
+            slots.cancels |= is_final;
+            for slot in slots.used() {
                 if let Some(entry) = &mut lock(&slot.state).request {
                     cancelled += usize::from(!mem::replace(&mut entry.cancelled, true));
                     wakers.extend(entry.waker.take());
                 }
             }
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_each(wakers, Waker::wake);
         cancelled
     }
 }
@@ -220,15 +262,15 @@ impl Registry {
 // === impl TrackedRequest ===
 
 impl TrackedRequest {
-    /// Returns the tag if the request has been cancelled. If not, registers the task to be woken when it is.
+    /// Returns how to answer if the request has been cancelled. If not, registers the task to be woken when it is.
     #[inline]
-    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Option<Tag> {
+    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Option<CancelReply> {
         self.slot.poll_cancelled(cx)
     }
 
-    /// Records that the handler has responded. Returns the tag if the request has been cancelled.
+    /// Records that the handler has responded. Returns how to answer if the request has been cancelled.
     #[inline]
-    pub(crate) fn responded(&self) -> Option<Tag> {
+    pub(crate) fn responded(&self) -> Option<CancelReply> {
         self.slot.responded()
     }
 }
@@ -246,14 +288,14 @@ impl Drop for TrackedRequest {
 /// field of the future: a future whose fields are not borrowed stays in registers.
 impl Slot {
     #[inline(never)]
-    fn poll_cancelled(&'static self, cx: &mut Context<'_>) -> Option<Tag> {
+    fn poll_cancelled(&'static self, cx: &mut Context<'_>) -> Option<CancelReply> {
         // A waker may run any code when it is cloned or dropped, so neither happens under the lock.
         let mut waker = Some(cx.waker().clone());
         let mut state = lock(&self.state);
         // Always `Some`: the entry exists until the drop.
         let entry = state.request.as_mut()?;
         if entry.cancelled {
-            return Some(entry.tag);
+            return Some(entry.reply);
         }
         mem::swap(&mut entry.waker, &mut waker);
         drop(state);
@@ -261,20 +303,18 @@ impl Slot {
     }
 
     #[inline(never)]
-    fn responded(&'static self) -> Option<Tag> {
+    fn responded(&'static self) -> Option<CancelReply> {
         let mut state = lock(&self.state);
         let entry = state.request.as_mut()?;
         entry.stage = RequestStage::Body;
-        entry.cancelled.then_some(entry.tag)
+        entry.cancelled.then_some(entry.reply)
     }
 
     #[inline(never)]
     fn free(&'static self) {
         let mut slots = lock(self.shard);
-        let mut state = lock(&self.state);
-        state.next_free = slots.free.replace(self);
-        let entry = state.request.take();
-        drop(state);
+        let entry = lock(&self.state).request.take();
+        slots.give_back(self);
         drop(slots);
         // A waker may run any code when it is dropped.
         drop(entry);
@@ -284,32 +324,67 @@ impl Slot {
 // === impl Slots ===
 
 impl Slots {
-    /// Adds a chunk of free slots and returns the first.
+    /// Returns a free slot, which is used from now on.
+    fn take(&mut self, shard: &'static Mutex<Slots>) -> &'static Slot {
+        loop {
+            match self.chunks.get_mut(self.first_free) {
+                Some(chunk) if chunk.used != u64::MAX => {
+                    let bit = chunk.used.trailing_ones();
+                    chunk.used |= 1 << bit;
+                    return &chunk.slots[bit as usize];
+                }
+                Some(_) => self.first_free += 1,
+                None => self.grow(shard),
+            }
+        }
+    }
+
+    fn give_back(&mut self, slot: &Slot) {
+        let chunk = slot.chunk as usize;
+        self.chunks[chunk].used &= !(1 << slot.bit);
+        self.first_free = self.first_free.min(chunk);
+    }
+
+    fn used(&self) -> impl Iterator<Item = &'static Slot> {
+        self.chunks.iter().flat_map(|chunk| {
+            let (slots, mut used) = (chunk.slots, chunk.used);
+            std::iter::from_fn(move || {
+                let slot = slots.get(used.trailing_zeros() as usize);
+                used &= used.wrapping_sub(1);
+                slot
+            })
+        })
+    }
+
     #[cold]
-    fn grow(&mut self, shard: &'static Mutex<Slots>) -> &'static Slot {
-        let slot = |_| Slot {
+    fn grow(&mut self, shard: &'static Mutex<Slots>) {
+        let slot = |bit| Slot {
             shard,
+            // More chunks than that do not fit into memory.
+            chunk: self.chunks.len() as u32,
+            bit,
             state: Mutex::new(SlotState {
                 request: None,
-                next_free: None,
                 method: MethodText::EMPTY,
                 path: PathText::EMPTY,
             }),
         };
-        let chunk: &'static [Slot] = Box::leak((0..CHUNK).map(slot).collect());
-        for (slot, next) in chunk.iter().zip(&chunk[1..]) {
-            lock(&slot.state).next_free = Some(next);
-        }
-        self.chunks.push(chunk);
-        &chunk[0]
+        let slots = Box::leak((0..u64::BITS).map(slot).collect());
+        self.chunks.push(Chunk { slots, used: 0 });
     }
 }
 
-// === impl Entry ===
+// === impl SlotState ===
 
-impl Entry {
-    fn snapshot(&self, state: &SlotState, now: Instant) -> InFlightRequest {
-        let age = now.saturating_duration_since(self.since);
-        InFlightRequest::new(state.method, state.path, age, self.stage)
+impl SlotState {
+    fn snapshot(&self, now: Instant) -> Option<InFlightRequest> {
+        let entry = self.request.as_ref()?;
+        let age = now.saturating_duration_since(entry.since);
+        Some(InFlightRequest::new(
+            self.method,
+            self.path,
+            age,
+            entry.stage,
+        ))
     }
 }

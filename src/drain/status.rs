@@ -48,7 +48,7 @@ impl DrainStatus {
             phase,
             in_flight: drain.in_flight(),
             refused: drain.refused(),
-            time_left: drain.remaining_time(phase),
+            time_left: drain.gate().history().time_left(phase),
             #[cfg(feature = "hyper-util")]
             connections: drain.open_connections(),
             oldest: drain.oldest(MAX_OLDEST),

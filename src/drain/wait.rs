@@ -1,3 +1,5 @@
+//! Waits for a phase, and for the end of a drain.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Drain, Phase, Reached, Unfinished, log};
+use super::{Drain, Phase, Reached, Unfinished};
 
 pin_project! {
     /// Future that resolves once nothing is in flight, or at its deadline.
@@ -30,7 +32,7 @@ pin_project! {
     /// wait.
     #[must_use = "draining has started, but nothing waits for it unless this is polled"]
     pub struct DrainWait {
-        #[pin]
+        drain: Drain,
         drained: Reached,
         // Created by the first poll that has to wait, so that a wait can be made outside a runtime.
         #[pin]
@@ -41,6 +43,78 @@ pin_project! {
 }
 
 impl Drain {
+    /// Returns a future that resolves once `phase` or a later one is reached.
+    ///
+    /// Any number of futures may wait, created before or after the change. If a lame duck is
+    /// [left](Self::resume) before the future is polled, the future misses it. Later phases are final and
+    /// never missed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_drain::{Drain, Phase};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let drain = Drain::new();
+    /// let leaving = drain.reached(Phase::LameDuck);
+    /// drain.lame_duck();
+    /// leaving.await;
+    /// # }
+    /// ```
+    pub fn reached(&self, phase: Phase) -> Reached {
+        Reached::new(self.gate(), phase)
+    }
+
+    /// Returns a future that resolves once the server should close: [`close`](Self::close) or
+    /// [`start_draining`](Self::start_draining) was called.
+    ///
+    /// Pass it to a server's graceful shutdown, and use it to end streams and loops that would never end.
+    /// [`Shutdown::run`](crate::Shutdown::run) passes it to the server for you.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(drain: tower_drain::Drain) {
+    /// let mut closing = std::pin::pin!(drain.closing());
+    /// loop {
+    ///     tokio::select! {
+    ///         () = &mut closing => break,
+    ///         () = tokio::time::sleep(Duration::from_secs(60)) => println!("once a minute"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn closing(&self) -> Reached {
+        self.reached(Phase::Closing)
+    }
+
+    /// Returns a future that resolves once draining has started.
+    pub fn draining(&self) -> Reached {
+        self.reached(Phase::Draining)
+    }
+
+    /// Returns a future that resolves once draining has started and nothing is in flight.
+    ///
+    /// It does not start draining and has no deadline; for both see [`drain`](Self::drain).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let drain = tower_drain::Drain::new();
+    /// let drained = drain.drained();
+    /// let permit = drain.try_acquire();
+    /// drain.start_draining();
+    /// drop(permit);
+    /// drained.await;
+    /// # }
+    /// ```
+    pub fn drained(&self) -> Reached {
+        self.reached(Phase::Drained)
+    }
+
     /// [Starts draining](Self::start_draining) and waits until nothing is in flight, at most for `timeout`.
     ///
     /// Draining and the timeout start with this call, not with the first poll of the future. Several waits
@@ -80,17 +154,14 @@ impl Drain {
 
     fn wait(&self, now: Instant, deadline: Option<Instant>) -> DrainWait {
         self.start_draining();
-        self.set_deadline(Phase::Draining, deadline);
-        DrainWait::new(self.drained(), now, deadline)
-    }
-}
-
-impl DrainWait {
-    pub(super) fn new(drained: Reached, since: Instant, deadline: Option<Instant>) -> Self {
-        Self {
-            drained,
+        let mut history = self.gate().history();
+        history.set_deadline(Phase::Draining, deadline);
+        drop(history);
+        DrainWait {
+            drain: self.clone(),
+            drained: self.drained(),
             sleep: None,
-            since,
+            since: now,
             deadline,
         }
     }
@@ -101,31 +172,32 @@ impl Future for DrainWait {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.drained.as_mut().poll(cx).is_pending() {
-            let Some(deadline) = *this.deadline else {
-                return Poll::Pending;
-            };
-            // Timers have a resolution of a millisecond. A deadline that has passed needs none.
-            if Instant::now() < deadline {
-                if this.sleep.is_none() {
-                    this.sleep.set(Some(sleep_until(deadline)));
-                }
-                if let Some(sleep) = this.sleep.as_pin_mut() {
-                    ready!(sleep.poll(cx));
-                }
+        if Pin::new(this.drained).poll(cx).is_ready() {
+            return Poll::Ready(Ok(DrainReport::new(this.drain, *this.since)));
+        }
+        let Some(deadline) = *this.deadline else {
+            return Poll::Pending;
+        };
+        // Timers have a resolution of a millisecond. A deadline that has passed needs none.
+        if Instant::now() < deadline {
+            if this.sleep.is_none() {
+                this.sleep.set(Some(sleep_until(deadline)));
+            }
+            if let Some(sleep) = this.sleep.as_pin_mut() {
+                ready!(sleep.poll(cx));
             }
         }
-        let drain = this.drained.drain();
-        let unfinished = Unfinished::new(drain, *this.since);
-        if drain.phase() == Phase::Drained {
-            log::drained(drain);
-            return Poll::Ready(Ok(DrainReport::new(drain, *this.since)));
-        }
+        let unfinished = Unfinished::new(this.drain, *this.since);
         if unfinished.in_flight() == 0 {
             // Another thread is dropping the last permit, and then wakes this task.
             return Poll::Pending;
         }
-        log::timed_out(&unfinished);
+        event!(
+            warn,
+            elapsed = ?unfinished.elapsed(),
+            in_flight = unfinished.in_flight(),
+            "drain timed out: {unfinished}"
+        );
         Poll::Ready(Err(unfinished))
     }
 }
@@ -133,7 +205,7 @@ impl Future for DrainWait {
 impl fmt::Debug for DrainWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainWait")
-            .field("drain", self.drained.drain())
+            .field("drain", &self.drain)
             .field("since", &self.since)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
@@ -151,9 +223,10 @@ pub struct DrainReport {
 impl DrainReport {
     /// Describes a wait that started at `since` and ends now.
     pub(super) fn new(drain: &Drain, since: Instant) -> Self {
+        let draining = drain.gate().history().draining;
         Self {
             elapsed: since.elapsed(),
-            in_flight_at_start: drain.drain_start().map_or(0, |start| start.in_flight),
+            in_flight_at_start: draining.map_or(0, |draining| draining.in_flight_at_start),
             // Nothing is refused before draining starts.
             refused: drain.refused(),
         }

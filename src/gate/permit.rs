@@ -1,103 +1,31 @@
-//! Permits, and the gate reference through which services and handles acquire them.
+//! Counts and permits.
 
 use std::fmt;
 
-use tokio::sync::futures::Notified;
+use super::handle::{Shard, shard_became_idle};
 
-use super::owner::{Gate, Shard, arrival_time};
-use super::raw::{Entered, Generation, State};
-use super::sharded;
-
-/// A reference to one generation of a gate. `Copy`, so that cloning a service writes no shared memory.
-#[derive(Clone, Copy)]
-pub(crate) struct GateRef {
-    pub(super) gate: &'static Gate,
-    pub(super) generation: Generation,
-}
-
-/// Future that resolves at the gate's next change.
-pub(crate) type Changed = Notified<'static>;
-
-/// Result of [`GateRef::enter`].
-pub(crate) enum Admission {
-    Admitted(Permit),
-    /// In a lame duck, or while closing.
-    AdmittedInLameDuck(Permit),
-    Refused,
-}
-
-impl GateRef {
-    #[inline]
-    pub(crate) fn enter(self) -> Admission {
-        let shard = self.shard();
-        if shard.enter(self.generation) {
-            return Admission::Admitted(Permit { shard });
-        }
-        self.enter_slow(shard)
-    }
-
-    #[cold]
-    fn enter_slow(self, shard: &'static Shard) -> Admission {
-        match shard.enter_slow(self.generation) {
-            // The lame duck was left in the meantime.
-            Some(Entered::Serving) => Admission::Admitted(Permit { shard }),
-            Some(Entered::Leaving) => Admission::AdmittedInLameDuck(Permit { shard }),
-            None => Admission::Refused,
-        }
-    }
-
-    /// Counts a refusal.
-    pub(crate) fn count_refusal(self) {
-        self.shard().refuse(self.generation);
-    }
-
-    /// Whether the gate is a lame duck, closing or closed.
-    pub(crate) fn is_leaving(self) -> bool {
-        let state = self.gate.core.word.state();
-        state.is_lame_duck() || state.is_closing() || self.is_closed_in(state)
-    }
-
-    /// Whether the gate is closing or closed.
-    pub(crate) fn is_closing(self) -> bool {
-        let state = self.gate.core.word.state();
-        state.is_closing() || self.is_closed_in(state)
-    }
-
-    /// Whether nothing is admitted any more.
-    pub(crate) fn is_closed(self) -> bool {
-        self.is_closed_in(self.gate.core.word.state())
-    }
-
-    /// If the generation differs, this use of the gate has been drained.
-    fn is_closed_in(self, state: State) -> bool {
-        state.is_closed() || !state.is_of(self.generation)
-    }
-
-    /// Returns a future that resolves at the gate's next change after this call, not after the first poll.
-    pub(crate) fn changed(self) -> Changed {
-        self.gate.core.changed.notified()
-    }
-
-    #[inline]
-    fn shard(self) -> &'static Shard {
-        sharded::current(&self.gate.shards)
-    }
+/// One count of a gate. While it exists, the drain is not finished. One word, because each request in flight has
+/// one.
+pub(crate) struct Count {
+    shard: &'static Shard,
 }
 
 /// One admitted unit of work. While a permit exists, the drain is not finished.
 ///
-/// The layer holds a permit for each request, from before the inner service is called until the response body
-/// is dropped. For work that is not an HTTP request, such as a job from a queue, get one with
-/// [`Drain::try_acquire`]. For an upgraded connection, use the request's own permit, from
-/// [`DrainLayer::share_permit`]. Keep the permit while the work runs, then drop it, on any thread, inside or
-/// outside a runtime.
+/// The layer holds a permit for each request, from its arrival until its response body is dropped. For work that is
+/// not an HTTP request, such as a job from a queue, get one with [`Drain::try_acquire`]. For an upgraded connection,
+/// use the request's own permit, from [`DrainLayer::share_permit`]. Keep the permit while the work runs, then drop
+/// it, on any thread, inside or outside a runtime.
 ///
 /// The drain waits for clones too. A permit can be cloned while draining, so that admitted work can be split.
 /// Each clone adds one to [`Drain::in_flight`].
 ///
-/// A permit is one word. Acquiring, cloning and dropping it are one atomic operation each, on a cache line
-/// that other threads rarely write. A leaked permit (`mem::forget`) is never released: its drain can only
-/// time out.
+/// Acquiring, cloning and dropping a permit is one atomic operation each, on a cache line that other threads rarely
+/// write. If a request passes the layers of two drains that share their permits, the permit belongs to both drains;
+/// cloning it then allocates.
+///
+/// A leaked permit (`mem::forget`) is never released: its drain can only time out. After 2^38 leaked permits, no more
+/// are admitted, and cloning one aborts the process.
 ///
 /// [`Drain::try_acquire`]: crate::Drain::try_acquire
 /// [`Drain::in_flight`]: crate::Drain::in_flight
@@ -114,36 +42,48 @@ impl GateRef {
 /// });
 /// # Ok::<_, tower_drain::TryAcquireError>(())
 /// ```
+#[derive(Clone)]
 #[must_use = "the drain does not wait for work whose permit has been dropped"]
 pub struct Permit {
-    pub(super) shard: &'static Shard,
+    _count: Count,
+    /// The permit of an outer drain, for the same work.
+    _outer: Option<Box<Permit>>,
 }
 
-impl Permit {
-    /// Records that a request arrived now, in a lame duck.
-    pub(crate) fn record_arrival(&self) {
-        self.shard.record_arrival(arrival_time());
-    }
+// === impl Count ===
 
-    /// Whether the gate is a lame duck, closing or closed.
+impl Count {
+    /// Takes a count that the shard has added.
     #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.shard.is_leaving()
+    pub(super) fn new(shard: &'static Shard) -> Self {
+        Self { shard }
     }
 }
 
-impl Clone for Permit {
+impl Clone for Count {
+    #[inline]
     fn clone(&self) -> Self {
         self.shard.enter_again();
         Self { shard: self.shard }
     }
 }
 
-impl Drop for Permit {
+impl Drop for Count {
     #[inline]
     fn drop(&mut self) {
         if self.shard.leave() {
-            self.shard.core.shard_became_idle();
+            shard_became_idle(self.shard);
+        }
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    pub(crate) fn new(count: Count, outer: Option<Self>) -> Self {
+        Self {
+            _count: count,
+            _outer: outer.map(Box::new),
         }
     }
 }

@@ -1,5 +1,8 @@
+//! The response future.
+
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,8 +11,9 @@ use pin_project_lite::pin_project;
 
 use super::body::{InFlight, ResponseBody};
 use super::headers::ConnectionRule;
-use super::refusal::CancelReply;
+use super::refusal;
 use super::stream_end::{ChooseStreams, StreamEnd};
+use crate::drain::Phase;
 use crate::gate::GateRef;
 
 pin_project! {
@@ -23,12 +27,11 @@ pin_project! {
         // Dropped before the rest, which releases the request.
         #[pin]
         inner: Option<F>,
-        // `None` for an exempt request.
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
         end_streams: Option<ChooseStreams>,
-        // Boxed, and not in an enum with the inner future: few requests are refused, and futures are moved.
+        // Boxed, because few requests are refused, and futures are moved.
         refusal: Option<Box<Response<Option<B>>>>,
     }
 }
@@ -37,7 +40,7 @@ impl<F, B> ResponseFuture<F, B> {
     #[inline]
     pub(super) fn called(
         inner: F,
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
         end_streams: Option<ChooseStreams>,
@@ -52,12 +55,16 @@ impl<F, B> ResponseFuture<F, B> {
         }
     }
 
-    pub(super) fn refused(refusal: Response<Option<B>>, gate: GateRef) -> Self {
+    pub(super) fn refused(
+        refusal: Response<Option<B>>,
+        gate: GateRef,
+        rule: ConnectionRule,
+    ) -> Self {
         Self {
             inner: None,
-            in_flight: None,
+            in_flight: InFlight::default(),
             gate,
-            rule: ConnectionRule::NoHeader,
+            rule,
             end_streams: None,
             refusal: Some(Box::new(refusal)),
         }
@@ -82,29 +89,25 @@ where
             };
         };
         let mut polled = inner.poll(cx);
-        if let Some(InFlight {
-            tracked: Some(tracked),
-            ..
-        }) = this.in_flight
-        {
+        if let Some(request) = &this.in_flight.tracked {
             // A handler that returns is not cut off, even if it was cancelled at the same time: its work is
             // done. Its body sees the cancellation when it is polled.
             let cancelled = if polled.is_ready() {
-                tracked.responded();
+                request.responded();
                 None
             } else {
-                tracked.poll_cancelled(cx)
+                request.poll_cancelled(cx)
             };
-            if let Some(tag) = cancelled {
+            if let Some(reply) = cancelled {
                 // Dropped in this order: the handler, the permit.
                 this.inner.set(None);
-                *this.in_flight = None;
-                let refusal = CancelReply::from_tag(tag).refusal(*this.rule);
+                *this.in_flight = InFlight::default();
+                let refusal = refusal::cancelled(reply, *this.rule);
                 return Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal)));
             }
         }
-        if polled.is_ready() && is_leaving(this.in_flight, *this.gate) {
-            this.rule.close(&mut polled);
+        if polled.is_ready() && this.gate.phase() >= Phase::LameDuck {
+            this.rule.ask_to_close(&mut polled);
         }
         let end = match *this.end_streams {
             Some(choose) => StreamEnd::of(&mut polled, choose, *this.rule, *this.gate),
@@ -113,31 +116,22 @@ where
         let result = ready!(polled);
         // Before the permit moves on: the caller may keep this future longer than the body.
         this.inner.set(None);
-        let in_flight = this.in_flight.take();
+        let in_flight = mem::take(this.in_flight);
         match result {
-            Ok(response) => {
-                let wrap = |body| ResponseBody::new(body, in_flight, end);
-                Poll::Ready(Ok(response.map(wrap)))
-            }
+            Ok(response) => Poll::Ready(Ok(
+                response.map(|body| ResponseBody::new(body, in_flight, end))
+            )),
             Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
 
-/// Whether the server is leaving. Reading a permit is faster, but exempt requests have none.
-#[inline]
-fn is_leaving(in_flight: &Option<InFlight>, gate: GateRef) -> bool {
-    match in_flight {
-        Some(in_flight) => in_flight.permit.is_leaving(),
-        None => gate.is_leaving(),
-    }
-}
-
 impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.inner {
-            Some(_) => "called",
-            None => "refused",
+        let state = if self.inner.is_some() {
+            "called"
+        } else {
+            "refused"
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()
     }

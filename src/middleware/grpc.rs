@@ -17,7 +17,7 @@ pub(super) const CANCELLED: &str = "cancelled: server is shutting down";
 
 const GRPC: &[u8] = b"application/grpc";
 
-/// The content type of each [`Kind`], less specific ones first.
+/// The content types of answers, less specific ones first.
 const CONTENT_TYPES: [&str; 9] = [
     "application/grpc",
     "application/grpc-web",
@@ -30,58 +30,34 @@ const CONTENT_TYPES: [&str; 9] = [
     "application/grpc-web-text+json",
 ];
 
-/// The kind of gRPC that a call uses, small enough to store with each call in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kind(u8);
-
-impl Kind {
-    /// Returns the kind of a call, or `None` if the request is not a gRPC call.
-    #[inline]
-    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
-        if request.method() != Method::POST {
-            return None;
-        }
-        content_type(request.headers()).map(Self::of_content_type)
+/// Returns the content type of the answer to a call, or `None` if the request is not a gRPC call.
+pub(super) fn answer_type<B>(request: &Request<B>) -> Option<&'static str> {
+    if request.method() != Method::POST {
+        return None;
     }
+    known_type(request.headers())
+}
 
-    fn of_content_type(value: &HeaderValue) -> Self {
-        let value = value.as_bytes();
-        // The longest known type that `value` starts with. Every gRPC type starts with the first.
-        let starts = |known: &&str| {
-            let start = value.get(..known.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()))
-        };
-        let known = CONTENT_TYPES.iter().enumerate();
-        let longest = known
-            .filter(|(_, known)| starts(known))
-            .max_by_key(|(_, known)| known.len());
-        Self(longest.map_or(0, |(index, _)| index as u8))
-    }
+/// Whether a response with these headers ends with trailers that carry the status.
+pub(super) fn has_trailers(headers: &HeaderMap) -> bool {
+    known_type(headers).is_some_and(is_with_trailers)
+}
 
-    pub(super) fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(
-            CONTENT_TYPES
-                .get(usize::from(self.0))
-                .unwrap_or(&CONTENT_TYPES[0]),
-        )
-    }
+/// Whether the status goes into trailers. gRPC-Web encodes trailers in the body, at a position that only the writer of
+/// the body knows.
+pub(super) fn is_with_trailers(content_type: &str) -> bool {
+    !content_type.starts_with("application/grpc-web")
+}
 
-    /// Whether the status goes into trailers. gRPC-Web encodes trailers in the body, at a position that only
-    /// the writer of the body knows.
-    pub(super) fn has_trailers(self) -> bool {
-        !self
-            .content_type()
-            .as_bytes()
-            .starts_with(b"application/grpc-web")
-    }
-
-    pub(super) fn to_bits(kind: Option<Self>) -> u8 {
-        kind.map_or(0, |kind| kind.0 + 1)
-    }
-
-    pub(super) fn from_bits(bits: u8) -> Option<Self> {
-        bits.checked_sub(1).map(Self)
-    }
+/// Returns the longest known type that the content type starts with, if it is gRPC's.
+fn known_type(headers: &HeaderMap) -> Option<&'static str> {
+    let value = content_type(headers)?.as_bytes();
+    let starts = |known: &&str| {
+        let start = value.get(..known.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let known = CONTENT_TYPES.into_iter().filter(starts);
+    known.max_by_key(|known| known.len())
 }
 
 /// Returns the content type if it is gRPC's: `application/grpc`, alone or followed by `+…`, `-web…` or
@@ -111,20 +87,15 @@ pub(super) fn unavailable_trailers(message: &'static str) -> HeaderMap {
     trailers
 }
 
-/// Whether a response with these headers ends with trailers that carry the status.
-pub(super) fn has_trailers(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|value| Kind::of_content_type(value).has_trailers())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kind(method: Method, content_type: &str) -> Option<HeaderValue> {
+    fn answer(method: Method, content_type: &str) -> Option<&'static str> {
         let request = Request::builder()
             .method(method)
             .header(CONTENT_TYPE, content_type);
-        Kind::of(&request.body(()).unwrap()).map(Kind::content_type)
+        answer_type(&request.body(()).unwrap())
     }
 
     #[test]
@@ -143,8 +114,8 @@ mod tests {
             ),
             ("Application/GRPC", "application/grpc"),
         ] {
-            assert_eq!(kind(Method::POST, sent).unwrap(), answered, "{sent}");
-            assert_eq!(kind(Method::GET, sent), None, "{sent}");
+            assert_eq!(answer(Method::POST, sent), Some(answered), "{sent}");
+            assert_eq!(answer(Method::GET, sent), None, "{sent}");
         }
         for other in [
             "",
@@ -155,18 +126,9 @@ mod tests {
             "application/json",
             "text/plain; application/grpc",
         ] {
-            assert_eq!(kind(Method::POST, other), None, "{other}");
+            assert_eq!(answer(Method::POST, other), None, "{other}");
         }
         let untyped = Request::post("/").body(()).unwrap();
-        assert_eq!(Kind::of(&untyped), None);
-    }
-
-    #[test]
-    fn a_kind_survives_its_bits() {
-        for index in 0..CONTENT_TYPES.len() as u8 {
-            let kind = Some(Kind(index));
-            assert_eq!(Kind::from_bits(Kind::to_bits(kind)), kind);
-        }
-        assert_eq!(Kind::from_bits(Kind::to_bits(None)), None);
+        assert_eq!(answer_type(&untyped), None);
     }
 }

@@ -1,64 +1,71 @@
 //! Response headers that tell a client to leave.
 
-use std::task::Poll;
-
 use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use std::task::Poll;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// Whether the response to a request may carry `Connection: close`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConnectionRule {
-    /// HTTP/1: `Connection: close` ends the connection after the response.
-    MayClose,
-    /// HTTP/1 `CONNECT`: the same, unless the response opens a tunnel.
-    MayCloseUnlessTunnel,
-    /// HTTP/2 and later have no `Connection` header.
-    NoHeader,
+/// What decides whether the response to a request carries `Connection: close`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionRule {
+    version: Version,
+    is_connect: bool,
 }
 
 impl ConnectionRule {
     #[inline]
     pub(super) fn of<B>(request: &Request<B>) -> Self {
-        if request.version() > Version::HTTP_11 {
-            Self::NoHeader
-        } else if request.method() == Method::CONNECT {
-            Self::MayCloseUnlessTunnel
-        } else {
-            Self::MayClose
+        Self {
+            version: request.version(),
+            is_connect: request.method() == Method::CONNECT,
         }
+    }
+
+    /// Whether there is a `Connection` header. HTTP/2 and later have none.
+    pub(super) fn is_http1(self) -> bool {
+        self.version <= Version::HTTP_11
     }
 
     /// Asks the client to leave, in a response that is served.
     #[cold]
     #[inline(never)]
-    pub(super) fn close<B, E>(self, polled: &mut Poll<Result<Response<B>, E>>) {
+    pub(super) fn ask_to_close<B, E>(self, polled: &mut Poll<Result<Response<B>, E>>) {
         let Poll::Ready(Ok(response)) = polled else {
             return;
         };
         let status = response.status();
         // A connection that is handed over has no next request.
-        let is_handed_over = status == StatusCode::SWITCHING_PROTOCOLS
-            || self == Self::MayCloseUnlessTunnel && status.is_success();
-        if self != Self::NoHeader && !is_handed_over {
-            add_close(response.headers_mut());
+        let is_handed_over =
+            status == StatusCode::SWITCHING_PROTOCOLS || self.is_connect && status.is_success();
+        if self.is_http1() && !is_handed_over {
+            self.close(response);
         }
     }
 
     /// Sets the headers of a refusal, so that the client goes elsewhere and no cache stores it.
-    pub(super) fn set_refusal_headers(self, headers: &mut HeaderMap, retry_after: u64) {
-        if self == Self::NoHeader {
-            headers.remove(CONNECTION);
+    pub(super) fn finish_refusal<B>(self, response: &mut Response<B>, retry_after: u32) {
+        if self.is_http1() {
+            self.close(response);
         } else {
-            add_close(headers);
+            response.headers_mut().remove(CONNECTION);
         }
+        let headers = response.headers_mut();
         headers
             .entry(RETRY_AFTER)
             .or_insert_with(|| HeaderValue::from(retry_after));
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
+    }
+
+    pub(super) fn close<B>(self, response: &mut Response<B>) {
+        add_close(response.headers_mut());
+        // hyper adds `keep-alive` to a later version if the client asked for it, and a client of HTTP/1.0 then sends
+        // its next request on the connection.
+        if self.version < Version::HTTP_11 {
+            *response.version_mut() = self.version;
+        }
     }
 }
 

@@ -1,11 +1,12 @@
+//! The layer and its settings.
+
 use std::fmt;
 use std::time::Duration;
 
 use http::{Request, Response, response};
 use tower_layer::Layer;
 
-use super::refusal::DefaultRefusal;
-use super::refusal::NeverExempt;
+use super::refusal::{DefaultRefusal, NeverExempt};
 use super::service::{DrainService, Settings};
 use crate::drain::Drain;
 
@@ -52,6 +53,7 @@ use crate::drain::Drain;
 pub struct DrainLayer<R = DefaultRefusal, E = NeverExempt> {
     drain: Drain,
     settings: Settings,
+    track_requests: bool,
     refuse: R,
     exempt: E,
 }
@@ -62,6 +64,7 @@ impl DrainLayer {
         Self {
             drain: drain.clone(),
             settings: Settings::default(),
+            track_requests: false,
             refuse: DefaultRefusal,
             exempt: NeverExempt,
         }
@@ -87,7 +90,9 @@ impl<R, E> DrainLayer<R, E> {
     /// Sets the `Retry-After` of refusals, in whole seconds, rounded up. The default is 1 s.
     pub fn retry_after(mut self, after: Duration) -> Self {
         let fraction = u64::from(after.subsec_nanos() > 0);
-        self.settings.retry_after = after.as_secs().saturating_add(fraction);
+        let seconds = after.as_secs().saturating_add(fraction);
+        // At most 136 years.
+        self.settings.retry_after = seconds.try_into().unwrap_or(u32::MAX);
         self
     }
 
@@ -123,6 +128,7 @@ impl<R, E> DrainLayer<R, E> {
         DrainLayer {
             drain: self.drain,
             settings: self.settings,
+            track_requests: self.track_requests,
             refuse: f,
             exempt: self.exempt,
         }
@@ -156,6 +162,7 @@ impl<R, E> DrainLayer<R, E> {
         DrainLayer {
             drain: self.drain,
             settings: self.settings,
+            track_requests: self.track_requests,
             refuse: self.refuse,
             exempt: f,
         }
@@ -208,7 +215,7 @@ impl<R, E> DrainLayer<R, E> {
     /// # let _ = tower_layer::Layer::layer(&layer, ());
     /// ```
     pub fn track_requests(mut self) -> Self {
-        self.settings.track_requests = true;
+        self.track_requests = true;
         self
     }
 
@@ -258,8 +265,17 @@ impl<S, R: Clone, E: Clone> Layer<S> for DrainLayer<R, E> {
     type Service = DrainService<S, R, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (refuse, exempt) = (self.refuse.clone(), self.exempt.clone());
-        DrainService::with(inner, &self.drain, self.settings, refuse, exempt)
+        DrainService {
+            inner,
+            gate: self.drain.gate(),
+            registry: self.track_requests.then(|| self.drain.registry()),
+            settings: self.settings,
+            refuse: self.refuse.clone(),
+            exempt: self.exempt.clone(),
+            is_fresh: false,
+            waiting: None,
+            must_refuse: false,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod stream_end;
 pub use self::body::{Cancelled, ResponseBody};
 pub use self::future::ResponseFuture;
 pub use self::layer::DrainLayer;
-pub use self::readiness::{Readiness, ReadinessBody, ReadinessFuture};
+pub use self::readiness::Readiness;
 pub use self::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse};
 pub use self::service::DrainService;
 pub use self::stream_end::is_event_stream;

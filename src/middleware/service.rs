@@ -1,48 +1,71 @@
+//! The service: admits, counts and refuses requests.
+
 use std::fmt;
-use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::uri::Authority;
 use http::{Request, Response};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{InFlight, ResponseBody};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
-use super::refusal::{CancelReply, DefaultRefusal, Refuse};
-use super::refusal::{Exempt, NeverExempt};
+use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply};
 use super::stream_end::ChooseStreams;
-use crate::drain::{Drain, Registry, TrackedRequest};
-use crate::gate::{Admission, Changed, GateRef};
+use crate::drain::{Drain, Phase, Reached, Registry, TrackedRequest};
+#[cfg(feature = "tracing")]
+use crate::drain::{MethodText, PathText};
+use crate::gate::{Count, GateRef, Permit};
 
 /// Service made by [`DrainLayer`](crate::DrainLayer).
 ///
 /// It holds no handle of the drain and does not delay it. Cloning it writes no shared memory, unless cloning
 /// the inner service or the layer's closures does.
+///
+/// # What is in flight
+///
+/// A request is in flight from the [`call`](Service::call) until its response body is dropped. If a fresh clone of the
+/// service, one that has not been ready or called yet, is polled while the inner service is not ready, the request
+/// has arrived: from then on it is in flight, and is served even if draining starts meanwhile. axum, hyper-util and
+/// tonic make a clone for each request.
+///
+/// So a clone that is polled, found not ready, and kept without a call delays the drain until it is dropped. Load
+/// balancers over services, such as tower's `Steer` and `Balance`, keep the services that they poll: add this layer
+/// outside of them.
 pub struct DrainService<S, R = DefaultRefusal, E = NeverExempt> {
-    inner: S,
-    gate: GateRef,
+    pub(super) inner: S,
+    pub(super) gate: GateRef,
     /// `Some` if the layer tracks requests.
-    registry: Option<&'static Registry>,
-    settings: Settings,
-    refuse: R,
-    exempt: E,
-    /// Whether `poll_ready` returned ready only because the gate is closed.
-    must_refuse: bool,
-    /// The gate's next change, while this instance waits for the inner service.
-    changed: Option<Pin<Box<Changed>>>,
+    pub(super) registry: Option<&'static Registry>,
+    pub(super) settings: Settings,
+    pub(super) refuse: R,
+    pub(super) exempt: E,
+    /// Whether this is a clone that has not been ready or called, so that it may belong to one request.
+    pub(super) is_fresh: bool,
+    /// `Some` after the inner service was not ready. Boxed, because few requests wait.
+    pub(super) waiting: Option<Box<Waiting>>,
+    /// Whether this is ready only because of draining.
+    pub(super) must_refuse: bool,
 }
 
 /// The settings of a layer. `Copy`, because each request clones the service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// In seconds.
-    pub(super) retry_after: u64,
+    pub(super) retry_after: u32,
     pub(super) share_permit: bool,
-    pub(super) track_requests: bool,
     pub(super) end_streams: Option<ChooseStreams>,
+}
+
+/// What an instance does while the inner service is not ready.
+pub(super) enum Waiting {
+    /// It is a clone for one request, which has arrived.
+    Arrived(Count),
+    /// It is kept for any number of requests, and waits for draining too.
+    Kept(Reached),
 }
 
 impl Default for Settings {
@@ -50,7 +73,6 @@ impl Default for Settings {
         Self {
             retry_after: 1,
             share_permit: false,
-            track_requests: false,
             end_streams: None,
         }
     }
@@ -69,30 +91,11 @@ impl<S> DrainService<S> {
     /// # let _ = service;
     /// ```
     pub fn new(inner: S, drain: &Drain) -> Self {
-        Self::with(
-            inner,
-            drain,
-            Settings::default(),
-            DefaultRefusal,
-            NeverExempt,
-        )
+        drain.layer().layer(inner)
     }
 }
 
 impl<S, R, E> DrainService<S, R, E> {
-    pub(super) fn with(inner: S, drain: &Drain, settings: Settings, refuse: R, exempt: E) -> Self {
-        Self {
-            inner,
-            gate: drain.gate(),
-            registry: settings.track_requests.then(|| drain.registry()),
-            settings,
-            refuse,
-            exempt,
-            must_refuse: false,
-            changed: None,
-        }
-    }
-
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -120,49 +123,53 @@ where
     type Future = ResponseFuture<S::Future, ResBody>;
 
     /// Returns the readiness of the inner service. While draining it is ready at once, because a refusal
-    /// does not need the inner service.
+    /// does not need the inner service, unless the request has arrived before.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // The inner service first: while it is ready, the gate does not matter.
+        self.must_refuse = false;
+        // Taken, so that a panic of the inner service releases the request.
+        let waiting = self.waiting.take();
+        let is_fresh = mem::take(&mut self.is_fresh);
         let inner = self.inner.poll_ready(cx);
-        self.must_refuse = !matches!(inner, Poll::Ready(Ok(()))) && self.poll_closed(cx).is_ready();
-        if self.must_refuse {
-            Poll::Ready(Ok(()))
-        } else {
-            inner
+        if waiting.is_none() && matches!(inner, Poll::Ready(Ok(()))) {
+            return inner;
         }
+        self.wait(is_fresh, waiting, inner, cx)
     }
 
     // Always inlined, so that the server's clone of the service for the request is copied less.
     #[inline(always)]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
-        if self.exempt.is_exempt(&request) && !mem::take(&mut self.must_refuse) {
-            return self.called(request, None, rule);
+        self.is_fresh = false;
+        if self.exempt.is_exempt(&request) && !self.must_refuse {
+            self.waiting = None;
+            return self.call_inner(request, InFlight::default(), rule);
         }
-        let permit = match self.gate.enter() {
-            Admission::Admitted(permit) => permit,
-            Admission::AdmittedInLameDuck(permit) => {
-                permit.record_arrival();
-                permit
-            }
-            Admission::Refused => return self.refuse(request, rule),
+        let count = match self.waiting {
+            None => self.gate.enter(),
+            Some(_) => self.take_count(),
         };
-        // Before the call, so that it is dropped before the permit if the call panics.
-        let tracked = self.registry.map(|registry| self.track(registry, &request));
-        let in_flight = InFlight { tracked, permit };
+        let Some(count) = count else {
+            return self.refuse(request, rule);
+        };
         if self.settings.share_permit {
-            request.extensions_mut().insert(in_flight.permit.clone());
+            share(&mut request, count.clone());
         }
-        self.called(request, Some(in_flight), rule)
+        let tracked = self.registry.map(|registry| self.track(registry, &request));
+        let in_flight = InFlight {
+            tracked,
+            count: Some(count),
+        };
+        self.call_inner(request, in_flight, rule)
     }
 }
 
 impl<S, R, E> DrainService<S, R, E> {
     #[inline(always)]
-    fn called<ReqBody, ResBody>(
+    fn call_inner<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
         rule: ConnectionRule,
     ) -> ResponseFuture<S::Future, ResBody>
     where
@@ -172,26 +179,58 @@ impl<S, R, E> DrainService<S, R, E> {
         ResponseFuture::called(inner, in_flight, self.gate, rule, self.settings.end_streams)
     }
 
-    /// Returns ready once the gate is closed, which is final. While pending, closing the gate wakes the task.
+    /// Takes the count of a request that has arrived before its call.
     #[cold]
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let gate = self.gate;
-        loop {
-            // Created before the gate is read, so that it sees a close after the read.
-            let changed = self.changed.get_or_insert_with(|| Box::pin(gate.changed()));
-            if gate.is_closed() {
-                return Poll::Ready(());
-            }
-            ready!(changed.as_mut().poll(cx));
-            self.changed = None;
+    #[inline(never)]
+    fn take_count(&mut self) -> Option<Count> {
+        match self.waiting.take().map(|waiting| *waiting) {
+            Some(Waiting::Arrived(count)) => Some(count),
+            _ => self.gate.enter(),
         }
+    }
+
+    /// The inner service is not ready, or was not before.
+    #[cold]
+    fn wait<T>(
+        &mut self,
+        is_fresh: bool,
+        mut waiting: Option<Box<Waiting>>,
+        inner: Poll<Result<(), T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), T>> {
+        if is_fresh && inner.is_pending() {
+            let count = self.gate.enter();
+            waiting = count.map(|count| Box::new(Waiting::Arrived(count)));
+        }
+        let has_arrived = matches!(waiting.as_deref(), Some(Waiting::Arrived(_)));
+        match inner {
+            // The request is served, however long that takes.
+            Poll::Pending | Poll::Ready(Ok(())) if has_arrived => self.waiting = waiting,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) if has_arrived => {}
+            _ if self.gate.phase() >= Phase::Draining => {
+                self.must_refuse = true;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let new = || Box::new(Waiting::Kept(Reached::new(self.gate, Phase::Draining)));
+                let waiting = self.waiting.insert(waiting.unwrap_or_else(new));
+                if let Waiting::Kept(draining) = &mut **waiting {
+                    // Registered before the next look at the phase: draining wakes the task.
+                    let _ = Pin::new(draining).poll(cx);
+                }
+            }
+        }
+        inner
     }
 
     /// Out of line, like the refusal, to keep the path of other requests short.
     #[inline(never)]
     fn track<B>(&self, registry: &'static Registry, request: &Request<B>) -> TrackedRequest {
-        let reply = CancelReply::new(request, self.settings.retry_after);
-        registry.insert(request.method().as_str(), name(request), reply.to_tag())
+        let (method, path) = (request.method().as_str(), path_or_authority(request));
+        let reply = cancel_reply(request, self.settings.retry_after);
+        registry.insert(method, path, reply)
     }
 
     #[cold]
@@ -205,16 +244,30 @@ impl<S, R, E> DrainService<S, R, E> {
         R: Refuse<ReqBody, ResBody>,
     {
         let mut response = self.refuse.refuse(&request);
-        rule.set_refusal_headers(response.headers_mut(), self.settings.retry_after);
+        rule.finish_refusal(&mut response, self.settings.retry_after);
         self.gate.count_refusal();
-        log_refusal(&request);
-        ResponseFuture::refused(response, self.gate)
+        // At debug level, because a draining server may refuse many requests.
+        event!(
+            debug,
+            method = %MethodText::new(request.method().as_str()),
+            path = %PathText::new(path_or_authority(&request)),
+            "request refused"
+        );
+        ResponseFuture::refused(response, self.gate, rule)
     }
+}
+
+/// Puts a permit into the request. If an outer drain has done so, the permit holds both.
+#[cold]
+#[inline(never)]
+fn share<B>(request: &mut Request<B>, count: Count) {
+    let outer = request.extensions_mut().remove::<Permit>();
+    request.extensions_mut().insert(Permit::new(count, outer));
 }
 
 /// Returns the path, without the query. A `CONNECT` request has an authority instead, which is returned
 /// without user and password.
-fn name<B>(request: &Request<B>) -> &str {
+fn path_or_authority<B>(request: &Request<B>) -> &str {
     let path = request.uri().path();
     if !path.is_empty() {
         return path;
@@ -222,21 +275,6 @@ fn name<B>(request: &Request<B>) -> &str {
     let authority = request.uri().authority().map_or("", Authority::as_str);
     let host = authority.rsplit_once('@');
     host.map_or(authority, |(_, host)| host)
-}
-
-/// At debug level, because a draining server may refuse many requests.
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-fn log_refusal<B>(request: &Request<B>) {
-    #[cfg(feature = "tracing")]
-    {
-        use crate::drain::{MethodText, PathText};
-        tracing::debug!(
-            target: "tower_drain",
-            method = %MethodText::new(request.method().as_str()),
-            path = %PathText::new(name(request)),
-            "request refused"
-        );
-    }
 }
 
 impl<S: Clone, R: Clone, E: Clone> Clone for DrainService<S, R, E> {
@@ -249,9 +287,9 @@ impl<S: Clone, R: Clone, E: Clone> Clone for DrainService<S, R, E> {
             settings: self.settings,
             refuse: self.refuse.clone(),
             exempt: self.exempt.clone(),
-            // Each instance has its own readiness, and waits for it by itself.
+            is_fresh: true,
+            waiting: None,
             must_refuse: false,
-            changed: None,
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Ends endless response bodies when the server closes.
 
+use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response, response};
-use pin_project_lite::pin_project;
 
 use super::grpc;
 use super::headers::ConnectionRule;
-use crate::gate::{Changed, GateRef};
+use crate::drain::{Phase, Reached};
+use crate::gate::GateRef;
 
 /// Chooses responses by their heads.
 pub(super) type ChooseStreams = fn(&response::Parts) -> bool;
@@ -42,17 +43,12 @@ pub fn is_event_stream(head: &response::Parts) -> bool {
     })
 }
 
-pin_project! {
-    /// Waits for the server to close, on behalf of a response body.
-    pub(super) struct StreamEnd {
-        // Created before the gate is read, so that it sees each change after the read.
-        #[pin]
-        changed: Changed,
-        gate: GateRef,
-        has_trailers: bool,
-        // Whether a frame has passed since the server began to close. That one is the last.
-        is_over: bool,
-    }
+/// The end of a response body when the server closes.
+pub(super) struct StreamEnd {
+    closing: Reached,
+    has_trailers: bool,
+    /// Whether a frame has passed since the server began to close. That one is the last.
+    is_over: bool,
 }
 
 impl StreamEnd {
@@ -64,7 +60,7 @@ impl StreamEnd {
         choose: ChooseStreams,
         rule: ConnectionRule,
         gate: GateRef,
-    ) -> Option<Pin<Box<Self>>> {
+    ) -> Option<Box<Self>> {
         let (head, body) = match mem::replace(polled, Poll::Pending) {
             Poll::Ready(Ok(response)) => response.into_parts(),
             other => {
@@ -72,11 +68,11 @@ impl StreamEnd {
                 return None;
             }
         };
-        let end = (!head.headers.contains_key(CONTENT_LENGTH) && choose(&head)).then(|| {
-            Box::pin(Self {
-                changed: gate.changed(),
-                gate,
-                has_trailers: rule == ConnectionRule::NoHeader && grpc::has_trailers(&head.headers),
+        let is_chosen = !head.headers.contains_key(CONTENT_LENGTH) && choose(&head);
+        let end = is_chosen.then(|| {
+            Box::new(Self {
+                closing: Reached::new(gate, Phase::Closing),
+                has_trailers: !rule.is_http1() && grpc::has_trailers(&head.headers),
                 is_over: false,
             })
         });
@@ -84,24 +80,20 @@ impl StreamEnd {
         end
     }
 
+    /// Whether a last frame has passed.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// If the server is closing, makes the frame that has just passed the last one.
-    pub(super) fn frame_passed(self: Pin<&mut Self>) {
-        let this = self.project();
-        *this.is_over = this.gate.is_closing();
+    /// Waits until the server is closing, or a last frame has passed.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.closing).poll(cx)
     }
 
-    /// Waits until the server is closing.
-    pub(super) fn poll_closing(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        while !this.gate.is_closing() {
-            ready!(this.changed.as_mut().poll(cx));
-            this.changed.set(this.gate.changed());
-        }
-        Poll::Ready(())
+    /// Called for each frame. If the server is closing, the first one is the last. Returns true for later ones.
+    pub(super) fn frame_passes(&mut self) -> bool {
+        let is_closing = self.closing.is_reached();
+        mem::replace(&mut self.is_over, is_closing)
     }
 
     /// Returns the trailers that end a gRPC response.

@@ -1,13 +1,11 @@
 //! The shutdown sequence: signal, lame duck, close, drain. Drives a drain and a server. Knows no HTTP.
 
 mod builder;
-mod conditions;
-mod lame_duck;
-mod log;
 mod outcome;
 mod port;
 mod run;
 mod server;
+mod session;
 mod signal;
 #[cfg(all(feature = "listener", unix))]
 mod socket;

@@ -15,13 +15,13 @@ pub struct ShutdownReport {
     pub(super) lame_duck: Duration,
     pub(super) in_flight_at_close: usize,
     pub(super) refused: u64,
-    pub(super) requests: Duration,
-    pub(super) server: Option<Duration>,
+    pub(super) drained_after: Duration,
+    pub(super) ended_after: Option<Duration>,
 }
 
-/// Why a sequence did not complete.
+/// What cut a sequence short.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expired {
+pub(super) enum Cut {
     TimedOut,
     Forced,
 }
@@ -49,16 +49,16 @@ impl ShutdownReport {
         self.refused
     }
 
-    /// Returns the time from telling the server to close until nothing was in flight.
-    pub fn requests(&self) -> Duration {
-        self.requests
+    /// Returns the time from asking the server to close until nothing was in flight.
+    pub fn drained_after(&self) -> Duration {
+        self.drained_after
     }
 
-    /// Returns the time from telling the server to close until the server ended. Zero if it had ended
+    /// Returns the time from asking the server to close until the server had ended. Zero if it had ended
     /// before. `None` if it had not ended when [`flush`](crate::Shutdown::flush) was over: connections were
     /// still open, with nothing in flight, and were abandoned.
-    pub fn server(&self) -> Option<Duration> {
-        self.server
+    pub fn ended_after(&self) -> Option<Duration> {
+        self.ended_after
     }
 }
 
@@ -66,8 +66,8 @@ impl ShutdownReport {
 /// than zero.
 ///
 /// `Display` writes one line:
-/// `drain timed out: 1 still in flight after 20.0s: GET /export (body, 64.1s)`.
-#[derive(Debug)]
+/// `drain timed out: 1 still in flight after 20.0s: GET /export (body, 64.1s)`. `Debug` writes the same, so that
+/// a `main` that returns this error prints it for people.
 #[non_exhaustive]
 pub enum ShutdownError {
     /// The server failed. `run` then waited until nothing was in flight, at most for the timeout.
@@ -77,6 +77,8 @@ pub enum ShutdownError {
     TimedOut(Unfinished),
     /// The shutdown was forced to stop.
     Forced(Unfinished),
+    /// Another shutdown of the same drain is running. The server was not started.
+    DrainInUse,
 }
 
 impl fmt::Display for ShutdownError {
@@ -94,7 +96,14 @@ impl fmt::Display for ShutdownError {
             }
             Self::TimedOut(unfinished) => write!(f, "drain timed out: {unfinished}"),
             Self::Forced(unfinished) => write!(f, "forced to stop: {unfinished}"),
+            Self::DrainInUse => f.write_str("another shutdown of this drain is running"),
         }
+    }
+}
+
+impl fmt::Debug for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -103,7 +112,7 @@ impl Error for ShutdownError {
         match self {
             // Not the error itself, because `Display` already shows it.
             Self::Server(error) => error.source(),
-            Self::TimedOut(_) | Self::Forced(_) => None,
+            Self::TimedOut(_) | Self::Forced(_) | Self::DrainInUse => None,
         }
     }
 }
@@ -117,6 +126,7 @@ impl From<ShutdownError> for io::Error {
                 Err(inner) => Self::other(ShutdownError::Server(inner)),
             },
             ShutdownError::TimedOut(_) => Self::new(io::ErrorKind::TimedOut, error),
+            ShutdownError::DrainInUse => Self::new(io::ErrorKind::ResourceBusy, error),
             ShutdownError::Forced(_) => Self::other(error),
         }
     }

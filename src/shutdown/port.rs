@@ -12,9 +12,8 @@ use tokio::time::{Instant, sleep};
 
 #[cfg(all(feature = "listener", unix))]
 use super::builder::Shutdown;
-use super::conditions::{first, reached};
-use super::log;
 use super::server::ServerEnd;
+use super::session::{first, reached};
 #[cfg(all(feature = "listener", unix))]
 use super::socket::{InheritedSockets, Socket};
 
@@ -60,7 +59,7 @@ impl Port {
         for socket in &mut self.sockets {
             socket.refuse_handshakes();
         }
-        log::settling(settle);
+        event!(info, ?settle, "settling the port");
         let settled = Instant::now().checked_add(settle);
         reached(settled).await;
         let accepted = async {

@@ -1,25 +1,40 @@
 //! Runs the sequence.
 
 use std::future::{Future, IntoFuture};
-use std::pin::{Pin, pin};
+use std::mem;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::builder::Shutdown;
-use super::conditions::{beside, earlier, first, is_ready, reached};
-use super::outcome::{Expired, ShutdownError, ShutdownReport};
+use super::outcome::{Cut, ShutdownError, ShutdownReport};
 use super::server::{Server, ServerEnd, ServerOutput, serve};
+use super::session::{
+    Session, beside, close_connections, earlier, first, is_ready, lame_duck_over, progress, reached,
+};
 use super::signal::Signal;
-use super::{lame_duck, log};
 use crate::drain::{Drain, Phase, Reached, Unfinished};
 
 /// How long the server has to answer cancelled requests, and then to close their connections.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How long responses that ended at the deadline have to reach the network.
 const FLUSH_GRACE: Duration = Duration::from_millis(100);
-/// How long a server has to end once its watched connections are closed.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// A shutdown that runs. A drain has one at a time, because two would end each other's phases.
+struct Running<'a>(&'a Drain);
+
+impl<'a> Running<'a> {
+    fn start(drain: &'a Drain) -> Option<Self> {
+        let was_running = mem::replace(&mut drain.gate().history().is_running, true);
+        (!was_running).then_some(Self(drain))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.gate().history().shutdown_dropped();
+    }
+}
 
 impl<O, F> Shutdown<O, F> {
     /// Runs a server and shuts it down gracefully.
@@ -33,7 +48,8 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// If the server ends by itself, the shutdown starts. It waits, with the same timeout, for anything still
     /// in flight: work that holds a [`Permit`](crate::Permit), or connections that the server has handed off.
-    /// If another handle closes the drain, the shutdown continues from there.
+    /// If another handle closes the drain, the shutdown continues from there. If the drain is closed when this is
+    /// called, the server is started and asked to close at once, and a warning is logged.
     ///
     /// After `main` returns, `#[tokio::main]` waits for blocking tasks without a limit. To bound this, call
     /// [`std::process::exit`]. If you wait for anything before that, set a timeout; see [what comes after
@@ -48,6 +64,8 @@ impl<O, F> Shutdown<O, F> {
     ///   ended and [`flush`](Self::flush) was not set.
     /// - [`ShutdownError::Forced`] if the [`force_on`](Self::force_on) future resolved, or a later SIGINT
     ///   arrived, before the shutdown finished.
+    /// - [`ShutdownError::DrainInUse`] if another shutdown of the same drain is running. The server is not
+    ///   started.
     ///
     /// # Panics
     ///
@@ -56,7 +74,7 @@ impl<O, F> Shutdown<O, F> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the server, but not the connection tasks that it has spawned. The phase does
-    /// not change.
+    /// not change, and another shutdown of the drain may run.
     ///
     /// # Examples
     ///
@@ -101,24 +119,41 @@ impl<O, F> Shutdown<O, F> {
             config,
             mut port,
         } = self;
-        let mut force = pin!(force);
+        let Some(_running) = Running::start(&drain) else {
+            return Err(ShutdownError::DrainInUse);
+        };
+        if drain.phase() >= Phase::Closing {
+            event!(
+                warn,
+                "the drain is closed already: the server is asked to close at once"
+            );
+        }
+        let force = pin!(force);
         let ended = ServerEnd::default();
         let server = serve(server(drain.closing()).into_future(), &drain, &ended);
-        let mut server = pin!(Server::new(server, &ended));
-        let closed_or_ended = || first(drain.closing(), ended.reached());
+        let mut session = Session {
+            drain: &drain,
+            server: pin!(Server::new(server, &ended)),
+            force,
+            ended: &ended,
+        };
 
         // Serving, until the trigger fires, something else closes the drain, or the server ends.
-        let signal = server
-            .as_mut()
-            .serve_until(first(async { Some(on.await.into()) }, async {
-                closed_or_ended().await;
-                None
-            }))
-            .await;
-        drain.commit();
+        let triggered = async { Some(on.await.into()) };
+        let closed = async {
+            first(drain.closing(), ended.reached()).await;
+            None
+        };
+        let condition = first(triggered, closed);
+        let signal = session.server.as_mut().serve_until(condition).await;
+        drain.gate().history().is_committed = true;
         // Polled before the shutdown has any visible effect, which may cause someone to force it.
-        let forced = is_ready(force.as_mut()).await;
-        log::started(signal);
+        let forced = is_ready(session.force.as_mut()).await;
+        event!(
+            info,
+            signal = signal.map(tracing::field::debug),
+            "shutdown started"
+        );
         let mut report = ShutdownReport {
             signal,
             ..ShutdownReport::default()
@@ -127,16 +162,16 @@ impl<O, F> Shutdown<O, F> {
 
         let completed = async {
             if forced {
-                return Err(Expired::Forced);
+                return Err(Cut::Forced);
             }
 
             // Lame duck, until its maximum has passed, or early if the load balancer has noticed.
             let skipped = signal != Some(Signal::Terminate) || config.lame_duck.is_zero();
             if !skipped && ended.get().is_none() {
                 drain.lame_duck();
-                let over = lame_duck::over(&drain, &config);
-                let condition = first(over, closed_or_ended());
-                until(server.as_mut(), force.as_mut(), condition).await?;
+                session
+                    .until_closed(lame_duck_over(&drain, &config))
+                    .await?;
             }
 
             // Settling the port, before the server is asked to close.
@@ -145,10 +180,9 @@ impl<O, F> Shutdown<O, F> {
                 if signal == Some(Signal::Terminate) {
                     settle = config.settle;
                     drain.lame_duck();
-                    drain.set_deadline(Phase::LameDuck, Instant::now().checked_add(settle));
+                    set_deadline(&drain, Phase::LameDuck, Instant::now().checked_add(settle));
                 }
-                let condition = first(port.settle(settle), closed_or_ended());
-                until(server.as_mut(), force.as_mut(), condition).await?;
+                session.until_closed(port.settle(settle)).await?;
             }
 
             // Closing, until the server has ended, or its maximum has passed.
@@ -158,35 +192,27 @@ impl<O, F> Shutdown<O, F> {
             drain.close();
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
-            drain.set_deadline(Phase::Closing, closing);
-            let mut aside = pin!(first(
-                port.hold(&ended),
-                log::progress(&drain, since, deadline)
-            ));
+            set_deadline(&drain, Phase::Closing, closing);
+            let mut background = pin!(first(port.hold(&ended), progress(&drain, since, deadline)));
             let condition = first(reached(closing), first(drain.draining(), ended.reached()));
-            let condition = beside(aside.as_mut(), condition);
-            until(server.as_mut(), force.as_mut(), condition).await?;
+            session
+                .until(beside(background.as_mut(), condition))
+                .await?;
 
             // Draining, until nothing is in flight.
             drain.start_draining();
-            drain.set_deadline(Phase::Draining, deadline);
-            let late = async {
-                reached(deadline).await;
-                false
-            };
-            let drained = async {
-                drain.drained().await;
-                true
-            };
-            let condition = beside(aside.as_mut(), first(drained, late));
-            let in_time = until(server.as_mut(), force.as_mut(), condition).await?;
+            set_deadline(&drain, Phase::Draining, deadline);
+            let condition = first(drain.drained(), reached(deadline));
+            session
+                .until(beside(background.as_mut(), condition))
+                .await?;
             // The last request may have ended at the deadline, or before it if this task was polled late.
-            if !in_time && drain.phase() != Phase::Drained {
-                return Err(Expired::TimedOut);
+            if drain.phase() != Phase::Drained {
+                return Err(Cut::TimedOut);
             }
 
             // Flushing, until the server has ended.
-            report.requests = since.elapsed();
+            report.drained_after = since.elapsed();
             let longest = match config.flush {
                 None => deadline,
                 Some(flush) => {
@@ -195,16 +221,13 @@ impl<O, F> Shutdown<O, F> {
                     earlier(deadline, now.checked_add(flush))
                 }
             };
-            let condition = beside(aside, first(ended.reached(), reached(longest)));
-            until(server.as_mut(), force.as_mut(), condition).await?;
-            report.server = ended.get().map(|at| at.saturating_duration_since(since));
-            if report.server.is_some() || config.flush.is_some() {
-                let closed = close_connections(&drain, &ended);
-                until(server.as_mut(), force.as_mut(), closed).await?;
-                Ok(())
-            } else {
-                Err(Expired::TimedOut)
+            let condition = first(ended.reached(), reached(longest));
+            session.until(beside(background, condition)).await?;
+            report.ended_after = ended.get().map(|at| at.saturating_duration_since(since));
+            if report.ended_after.is_none() && config.flush.is_none() {
+                return Err(Cut::TimedOut);
             }
+            session.until(close_connections(&drain, &ended)).await
         }
         .await;
 
@@ -213,12 +236,21 @@ impl<O, F> Shutdown<O, F> {
                 report.refused = drain.refused();
                 Ok(report)
             }
-            Err(expired) => {
+            Err(cut) => {
                 // Timed out or forced: cancel tracked requests, and leave time for the answers.
                 drain.close();
                 drain.start_draining();
                 let unfinished = Unfinished::new(&drain, since);
-                log::expired(expired, &unfinished);
+                event!(
+                    warn,
+                    elapsed = ?unfinished.elapsed(),
+                    in_flight = unfinished.in_flight(),
+                    "{}: {unfinished}",
+                    match cut {
+                        Cut::TimedOut => "drain timed out",
+                        Cut::Forced => "forced to stop",
+                    },
+                );
                 let had_ended = ended.get().is_some();
                 drain.cancel();
                 // Tracked requests may have been cancelled just before, by another handle.
@@ -241,49 +273,51 @@ impl<O, F> Shutdown<O, F> {
                     beside(held, condition).await;
                     close_connections(&drain, &ended).await;
                 };
-                Err(match expired {
-                    Expired::TimedOut => {
+                Err(match cut {
+                    Cut::TimedOut => {
                         // Forcing it now cuts the wait short.
-                        if until(server.as_mut(), force, last).await.is_err() {
+                        if session.until(last).await.is_err() {
                             drain.close_open_connections();
                         }
                         ShutdownError::TimedOut(unfinished)
                     }
-                    Expired::Forced => {
-                        server.as_mut().serve_until(last).await;
+                    Cut::Forced => {
+                        session.server.as_mut().serve_until(last).await;
                         ShutdownError::Forced(unfinished)
                     }
                 })
             }
         };
-        let outcome = ended
-            .take_error()
-            .map_or(outcome, |error| Err(ShutdownError::Server(error)));
-        log::finished(&outcome);
+        if let Some(error) = ended.take_error() {
+            return Err(ShutdownError::Server(error));
+        }
+        if let Ok(report) = &outcome {
+            log_finished(report);
+        }
         outcome
     }
 }
 
-/// Closes the watched connections that are left, and waits until the server has ended.
-async fn close_connections(drain: &Drain, ended: &ServerEnd) {
-    if drain.close_open_connections() > 0 {
-        let longest = Instant::now().checked_add(CLOSE_GRACE);
-        first(ended.reached(), reached(longest)).await;
-    }
+fn set_deadline(drain: &Drain, phase: Phase, at: Option<Instant>) {
+    drain.gate().history().set_deadline(phase, at);
 }
 
-/// Runs the server until `condition` resolves, or until it is forced to stop.
-async fn until<S, T>(
-    server: Pin<&mut Server<'_, S>>,
-    force: Pin<&mut impl Future>,
-    condition: impl Future<Output = T>,
-) -> Result<T, Expired>
-where
-    S: Future<Output = ()>,
-{
-    let forced = async {
-        force.await;
-        Err(Expired::Forced)
-    };
-    first(forced, async { Ok(server.serve_until(condition).await) }).await
+/// An error was logged when it happened.
+fn log_finished(_report: &ShutdownReport) {
+    #[cfg(feature = "tracing")]
+    if _report.ended_after.is_none() {
+        event!(
+            warn,
+            "nothing in flight, but connections were still open: abandoned"
+        );
+    }
+    event!(
+        info,
+        lame_duck = ?_report.lame_duck,
+        drained_after = ?_report.drained_after,
+        ended_after = _report.ended_after.map(tracing::field::debug),
+        in_flight_at_close = _report.in_flight_at_close,
+        refused = _report.refused,
+        "shutdown finished"
+    );
 }

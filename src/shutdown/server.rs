@@ -8,13 +8,19 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::log;
 use crate::drain::{BoxError, Drain};
 use crate::gate::lock;
 
 /// Output of a server: `Result<(), E>` for any error, or `()`.
 ///
 /// Cannot be implemented outside this crate.
+#[diagnostic::on_unimplemented(
+    message = "a server ends with `Result<(), E>` or `()`, not with `{Self}`",
+    label = "the output of the server",
+    note = "for several servers: `async move {{ tokio::try_join!(one, other).map(|_| ()) }}`",
+    note = "for a server that returns a value: `.map(|_| ())`, or `.await` it in an `async` block",
+    note = "`E` is any error that is `Send` and `Sync`, or a `String`; map another error to a `String` first"
+)]
 pub trait ServerOutput: sealed::Sealed {}
 
 impl ServerOutput for () {}
@@ -46,7 +52,7 @@ where
     S: Future<Output: ServerOutput>,
 {
     if let Err(error) = sealed::Sealed::into_result(server.await) {
-        log::server_failed(&error);
+        event!(error, "server failed: {error}");
         *lock(&end.error) = Some(error);
     }
     if drain.open_connections() > 0 {

@@ -9,8 +9,6 @@ use std::{env, fs, process};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, Type};
 
-use super::log;
-
 /// A duplicate of a listening socket. It can keep the kernel from accepting new connections.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -51,7 +49,11 @@ impl Socket {
     pub(super) fn refuse_handshakes(&mut self) {
         match self.attach_filter() {
             Ok(()) => self.filtered = true,
-            Err(error) => log::no_filter(&error),
+            Err(_error) => event!(
+                debug,
+                error = %_error,
+                "no socket filter: new connections still arrive"
+            ),
         }
     }
 

@@ -101,7 +101,7 @@ async fn each_phase_is_logged_once_and_progress_once_a_second() {
             "drained elapsed=1s in_flight_at_start=1 refused=1",
             "still closing connections in_flight=0 refused=1 since_close=3s time_left=6s",
             "still closing connections in_flight=0 refused=1 since_close=4s time_left=5s",
-            "shutdown finished lame_duck=1s requests=2.5s server=4.5s in_flight_at_close=1 refused=1",
+            "shutdown finished lame_duck=1s drained_after=2.5s ended_after=4.5s in_flight_at_close=1 refused=1",
         ]
     );
 }
@@ -156,7 +156,7 @@ async fn abandoned_connections_are_a_warning() {
     );
     assert_eq!(
         finished,
-        "INFO tower_drain: shutdown finished lame_duck=0ns requests=1s in_flight_at_close=0 refused=0"
+        "INFO tower_drain: shutdown finished lame_duck=0ns drained_after=1s in_flight_at_close=0 refused=0"
     );
 }
 
@@ -199,9 +199,11 @@ async fn a_timeout_is_a_warning() {
         .await
         .unwrap_err();
     let lines = lines.take();
-    let [started, warning] = &lines[..] else {
+    let [closed, started, warning] = &lines[..] else {
         panic!("{lines:?}");
     };
+    let closed_already = "the drain is closed already: the server is asked to close at once";
+    assert_eq!(closed, &format!("WARN tower_drain: {closed_already}"));
     assert_eq!(started, "INFO tower_drain: shutdown started");
     assert!(warning.starts_with("WARN"), "{warning}");
 }

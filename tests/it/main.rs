@@ -14,7 +14,6 @@ mod misuse;
 mod model;
 mod module_boundaries;
 mod phases;
-mod prose;
 mod readiness;
 mod refusal;
 mod release;

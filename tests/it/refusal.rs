@@ -60,7 +60,7 @@ async fn retry_after_is_whole_seconds_rounded_up() {
         (Duration::from_nanos(1), "1"),
         (Duration::from_secs(7), "7"),
         (Duration::from_millis(7001), "8"),
-        (Duration::MAX, "18446744073709551615"),
+        (Duration::MAX, "4294967295"),
     ] {
         let response = ask(&drain.layer().retry_after(after), get("/")).await;
         assert_eq!(response.headers()[RETRY_AFTER], says);

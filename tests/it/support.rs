@@ -10,8 +10,7 @@ use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
 use tower::{Layer, Service};
-use tower_drain::types::{Exempt, Refuse};
-use tower_drain::{DrainLayer, DrainService, ResponseBody};
+use tower_drain::{DrainLayer, DrainService, Exempt, Refuse, ResponseBody};
 
 pub(crate) type Body = Full<Bytes>;
 

@@ -45,7 +45,7 @@ async fn an_accept_loop_that_returns_at_once_cuts_nothing_off() {
     peer.answer(ping).await;
     server.end().await.unwrap();
     let report = run.await.unwrap().unwrap();
-    assert!(report.server().is_some());
+    assert!(report.ended_after().is_some());
     assert_eq!(report.refused(), 0);
 }
 
@@ -86,7 +86,7 @@ async fn after_flush_an_open_connection_is_closed_and_no_failure() {
     let _peers = [sleeping_peer(&drain).await, sleeping_peer(&drain).await];
     let shutdown = Shutdown::new(&drain, ready(())).flush(2 * SECOND);
     let report = shutdown.run(returns).await.unwrap();
-    assert_eq!(report.server(), None);
+    assert_eq!(report.ended_after(), None);
     assert_eq!(drain.connections(), 0);
 }
 

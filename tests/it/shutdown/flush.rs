@@ -33,8 +33,8 @@ async fn open_connections_with_nothing_in_flight_are_no_failure() {
     assert_pending!(run.poll());
     advance(SECOND / 1_000).await;
     let report = assert_ready_ok!(run.poll());
-    assert_eq!(report.server(), None);
-    assert_eq!(report.requests(), SECOND);
+    assert_eq!(report.ended_after(), None);
+    assert_eq!(report.drained_after(), SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn a_server_that_ends_in_time_is_reported() {
     advance(SECOND).await;
     end.send(Ok(())).unwrap();
     let report = assert_ready_ok!(run.poll());
-    assert_eq!(report.server(), Some(2 * SECOND));
+    assert_eq!(report.ended_after(), Some(2 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn a_response_that_ends_at_the_deadline_still_has_time_to_be_sent() {
     drop(permit);
     assert_pending!(run.poll());
     advance(SECOND / 10).await;
-    assert_eq!(assert_ready_ok!(run.poll()).server(), None);
+    assert_eq!(assert_ready_ok!(run.poll()).ended_after(), None);
 }
 
 #[tokio::test(start_paused = true)]

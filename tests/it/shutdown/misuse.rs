@@ -2,8 +2,8 @@
 
 use std::future::{pending, ready};
 
-use tokio_test::{assert_pending, assert_ready_ok};
-use tower_drain::{Phase, Shutdown};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
+use tower_drain::{Phase, Shutdown, ShutdownError};
 
 use super::*;
 
@@ -109,14 +109,51 @@ async fn dropping_it_drops_the_server_and_keeps_the_phase() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_shutdown_of_the_same_drain_ends_too() {
+async fn a_drain_has_one_shutdown_at_a_time() {
     let drain = Drain::new();
     let mut first = task::spawn(Shutdown::new(&drain, pending::<()>()).run(idle));
-    let mut second = task::spawn(Shutdown::new(&drain, ready(())).run(idle));
     assert_pending!(first.poll());
-    assert_ready_ok!(second.poll());
-    assert!(first.is_woken());
-    assert_ready_ok!(first.poll());
+    let second = Shutdown::new(&drain, ready(()));
+    let second = second.run(|_| -> std::future::Ready<()> { panic!("the server is started") });
+    let error = assert_ready_err!(task::spawn(second).poll());
+    assert!(matches!(error, ShutdownError::DrainInUse));
+    let words = "another shutdown of this drain is running";
+    assert_eq!(
+        (error.to_string(), format!("{error:?}")),
+        (words.into(), words.into())
+    );
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(
+        drain.phase(),
+        Phase::Serving,
+        "the first one is not disturbed"
+    );
+    assert!(!first.is_woken());
+
+    // Another may run after the first was dropped, and after that has ended.
+    drop(first);
+    for _ in 0..2 {
+        let next = Shutdown::new(&drain, pending::<()>());
+        let closed = drain.clone();
+        next.run(async move |closing: Reached| {
+            closed.close();
+            closing.await;
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_is_dropped_takes_back_what_it_has_announced() {
+    let drain = Drain::new();
+    let shutdown = Shutdown::new(&drain, ready(())).lame_duck(10 * SECOND);
+    let mut run = task::spawn(shutdown.run(idle));
+    assert_pending!(run.poll());
+    assert_eq!(drain.status().time_left(), Some(10 * SECOND));
+    drop(run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    assert_eq!(drain.status().time_left(), None);
 }
 
 #[test]

@@ -51,8 +51,8 @@ async fn from_the_signal_to_the_report() {
     assert_eq!(report.lame_duck(), 5 * SECOND);
     assert_eq!(report.in_flight_at_close(), 1);
     assert_eq!(report.refused(), 2, "until the server had ended");
-    assert_eq!(report.requests(), 2 * SECOND, "from the close");
-    assert_eq!(report.server(), Some(3 * SECOND));
+    assert_eq!(report.drained_after(), 2 * SECOND, "from the close");
+    assert_eq!(report.ended_after(), Some(3 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,8 +77,8 @@ async fn closing_ends_as_soon_as_the_server_has_ended() {
     advance(SECOND).await;
     drop(permit);
     let report = assert_ready_ok!(run.poll());
-    assert_eq!(report.server(), Some(2 * SECOND));
-    assert_eq!(report.requests(), 3 * SECOND);
+    assert_eq!(report.ended_after(), Some(2 * SECOND));
+    assert_eq!(report.drained_after(), 3 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]

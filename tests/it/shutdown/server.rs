@@ -15,7 +15,7 @@ async fn a_server_that_ends_by_itself_ends_the_shutdown() {
     let mut run = task::spawn(shutdown.run(|_| ready(io::Result::Ok(()))));
     let report = assert_ready_ok!(run.poll());
     assert_eq!(report.signal(), None);
-    assert_eq!(report.server(), Some(Duration::ZERO));
+    assert_eq!(report.ended_after(), Some(Duration::ZERO));
     assert_eq!(drain.phase(), Phase::Drained);
 }
 

@@ -1,0 +1,219 @@
+//! Gates, their free list, and the handle to one use of a gate.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use tokio::time::Instant;
+
+use super::history::History;
+use super::permit::Count;
+use super::reached::{Waiter, Waiters};
+use super::word::{self, GateWord, Generation, Phase, Refused};
+use super::{lock, sharded};
+
+/// Drained gates that no drain uses.
+static FREE: Mutex<Vec<&'static Gate>> = Mutex::new(Vec::new());
+
+pub(super) type Shard = word::Shard<Local>;
+
+/// A gate. It is never deallocated.
+///
+/// In this order, the cache line that each request reads, with the word and the shards, is written only on changes of
+/// phase and by failed probes.
+#[repr(C, align(128))]
+pub(super) struct Gate {
+    word: GateWord,
+    shards: Box<[Shard]>,
+    history: Mutex<History>,
+    refused: Refused,
+    pub(super) waiters: Waiters,
+}
+
+/// What a shard has beside its count.
+pub(super) struct Local {
+    /// Always set: a gate sets it when it is made.
+    gate: OnceLock<&'static Gate>,
+    /// When a request last arrived here in a lame duck. Shared only by threads that share the shard.
+    last_arrival: Mutex<Option<Instant>>,
+}
+
+/// One use of a gate, by one drain. `Copy`, so that cloning a service writes no shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct GateRef {
+    gate: &'static Gate,
+    generation: Generation,
+}
+
+impl Gate {
+    fn new() -> &'static Self {
+        let shard = |_| {
+            Shard::new(Local {
+                gate: OnceLock::new(),
+                last_arrival: Mutex::new(None),
+            })
+        };
+        let gate: &'static Self = Box::leak(Box::new(Self {
+            word: GateWord::new(),
+            shards: (0..sharded::shards()).map(shard).collect(),
+            refused: Refused::new(),
+            history: Mutex::default(),
+            waiters: Waiters::default(),
+        }));
+        for shard in &gate.shards {
+            shard.local.gate.get_or_init(|| gate);
+        }
+        gate
+    }
+}
+
+impl GateRef {
+    /// Opens a free gate, or a new one if there is none.
+    pub(crate) fn open() -> Self {
+        loop {
+            let free = lock(&FREE).pop();
+            let gate = free.unwrap_or_else(Gate::new);
+            let mut history = lock(&gate.history);
+            // After some eight million drains, a gate has no generations left and is not used again.
+            if let Some(generation) = gate.word.open(&gate.shards) {
+                *history = History::default();
+                gate.refused.open(generation);
+                for shard in &gate.shards {
+                    *lock(&shard.local.last_arrival) = None;
+                }
+                return Self { gate, generation };
+            }
+        }
+    }
+
+    /// Makes the gate available for reuse if it is drained. Otherwise it is leaked, because services and permits
+    /// still use it. Returns whether it was drained. No drain may use it after this call.
+    pub(crate) fn recycle(self) -> bool {
+        let is_drained = self.phase() == Phase::Drained;
+        if is_drained {
+            lock(&FREE).push(self.gate);
+        }
+        is_drained
+    }
+
+    /// Returns the phase. A use that is over was drained.
+    #[inline]
+    pub(crate) fn phase(self) -> Phase {
+        self.gate.word.phase(self.generation)
+    }
+
+    pub(crate) fn in_flight(self) -> usize {
+        word::in_flight(&self.gate.shards)
+    }
+
+    pub(crate) fn refused(self) -> u64 {
+        self.gate.refused.get()
+    }
+
+    /// Enters for a request. Returns `None` from draining on.
+    #[inline]
+    pub(crate) fn enter(self) -> Option<Count> {
+        let shard = self.shard();
+        let phase = shard.enter(self.generation)?;
+        if phase == Phase::LameDuck {
+            record_arrival(shard);
+        }
+        Some(Count::new(shard))
+    }
+
+    /// Enters for other work, which does not show that a load balancer still sends requests. Counts a refusal.
+    pub(crate) fn try_acquire(self) -> Option<Count> {
+        let shard = self.shard();
+        if shard.enter(self.generation).is_none() {
+            self.count_refusal();
+            return None;
+        }
+        Some(Count::new(shard))
+    }
+
+    pub(crate) fn count_refusal(self) {
+        self.gate.refused.add(self.generation);
+    }
+
+    /// Returns when a request last arrived in a lame duck.
+    pub(crate) fn last_arrival(self) -> Option<Instant> {
+        let last = |shard: &Shard| *lock(&shard.local.last_arrival);
+        self.gate.shards.iter().filter_map(last).max()
+    }
+
+    /// Locks the history, and so the changes of phase.
+    pub(crate) fn history(self) -> MutexGuard<'static, History> {
+        lock(&self.gate.history)
+    }
+
+    /// Logs the end of draining, once. The first waiter that sees it calls this, and not the task that drops the
+    /// last permit, which should not have to run a subscriber.
+    pub(super) fn log_drained(self) {
+        let mut history = self.history();
+        // A future keeps no handle, so another drain may use the gate by now.
+        let is_first = self.gate.word.is_of(self.generation)
+            && !mem::replace(&mut history.drained_logged, true);
+        let draining = history.draining.filter(|_| is_first);
+        drop(history);
+        if let Some(_draining) = draining {
+            event!(
+                info,
+                elapsed = ?_draining.since.elapsed(),
+                in_flight_at_start = _draining.in_flight_at_start,
+                refused = self.refused(),
+                "drained"
+            );
+        }
+    }
+
+    /// Changes the phase, to one before draining. The caller holds the history, and wakes the waiters after it
+    /// has released it.
+    pub(crate) fn set_phase(self, _: &mut History, phase: Phase) {
+        self.gate.word.set_phase(&self.gate.shards, phase);
+    }
+
+    /// Starts draining and returns how many permits there are, like [`set_phase`](Self::set_phase). Must be
+    /// called once.
+    pub(crate) fn start_draining(self, _: &mut History) -> usize {
+        self.gate.word.start_draining(&self.gate.shards)
+    }
+
+    /// Wakes the tasks that wait for a phase later than `before`, up to `now`, after a change. The caller must not
+    /// hold a lock, because a waker may run any code.
+    pub(crate) fn wake(self, before: Phase, now: Phase) {
+        self.gate.waiters.wake(Some(before), now);
+    }
+
+    /// Wakes the tasks that wait for changes of other kinds, which are registered for [`Phase::Serving`].
+    pub(crate) fn wake_others(self) {
+        self.gate.waiters.wake(None, Phase::Serving);
+    }
+
+    /// Returns a waiter that [`wake`](Self::wake) wakes when `phase` is reached.
+    pub(crate) fn waiter(self, phase: Phase) -> Waiter {
+        Waiter::new(self.gate, phase)
+    }
+
+    #[inline]
+    fn shard(self) -> &'static Shard {
+        sharded::current(&self.gate.shards)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn record_arrival(shard: &Shard) {
+    let now = Some(Instant::now());
+    let mut last = lock(&shard.local.last_arrival);
+    *last = (*last).max(now);
+}
+
+/// Called once a shard has become idle, and wakes the waiters if that drained the gate.
+#[cold]
+#[inline(never)]
+pub(super) fn shard_became_idle(shard: &Shard) {
+    if let Some(gate) = shard.local.gate.get() {
+        if gate.word.shard_became_idle() {
+            gate.waiters.wake(Some(Phase::Draining), Phase::Drained);
+        }
+    }
+}

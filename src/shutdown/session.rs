@@ -1,0 +1,196 @@
+//! Runs the server while the sequence waits for something.
+
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::builder::Config;
+use super::outcome::Cut;
+use super::server::{Server, ServerEnd};
+#[cfg(feature = "tracing")]
+use crate::drain::OldestRequests;
+use crate::drain::{Drain, Phase};
+
+/// How long a server has to end once its watched connections are closed.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// A server that runs, and what forces its shutdown.
+pub(super) struct Session<'a, S, F> {
+    pub(super) drain: &'a Drain,
+    pub(super) server: Pin<&'a mut Server<'a, S>>,
+    pub(super) force: Pin<&'a mut F>,
+    pub(super) ended: &'a ServerEnd,
+}
+
+impl<S, F> Session<'_, S, F>
+where
+    S: Future<Output = ()>,
+    F: Future,
+{
+    /// Runs the server until `condition` resolves, or until it is forced to stop.
+    pub(super) async fn until<T>(&mut self, condition: impl Future<Output = T>) -> Result<T, Cut> {
+        let forced = async {
+            self.force.as_mut().await;
+            Err(Cut::Forced)
+        };
+        let served = async { Ok(self.server.as_mut().serve_until(condition).await) };
+        first(forced, served).await
+    }
+
+    /// Waits until the server has ended, or something has closed the drain.
+    pub(super) async fn until_closed<T>(
+        &mut self,
+        condition: impl Future<Output = T>,
+    ) -> Result<Option<T>, Cut> {
+        let (drain, ended) = (self.drain, self.ended);
+        let closed = async {
+            first(drain.closing(), ended.reached()).await;
+            None
+        };
+        self.until(first(async { Some(condition.await) }, closed))
+            .await
+    }
+}
+
+/// Closes the watched connections that are left, and waits until the server has ended.
+pub(super) async fn close_connections(drain: &Drain, ended: &ServerEnd) {
+    if drain.close_open_connections() > 0 {
+        let longest = Instant::now().checked_add(CLOSE_GRACE);
+        first(ended.reached(), reached(longest)).await;
+    }
+}
+
+/// Waits until the lame duck has lasted for its maximum, or until the conditions of `config` end it early.
+///
+/// The maximum counts from the beginning of the lame duck, which may have been before the signal.
+pub(super) async fn lame_duck_over(drain: &Drain, config: &Config) {
+    let longest = announce_end(drain, config.lame_duck);
+    let early = async {
+        if config.min_failed_probes.is_none() && config.quiet_period.is_none() {
+            pending().await
+        }
+        probes_failed(drain, config.min_failed_probes.unwrap_or(0)).await;
+        quiet_for(drain, config.quiet_period.unwrap_or_default()).await;
+        event!(info, "lame duck ended early");
+    };
+    let longest = async {
+        reached(longest).await;
+        event!(info, "lame duck ended: maximum reached");
+    };
+    first(longest, early).await;
+}
+
+/// Records when the lame duck ends at the latest, and wakes those who say goodbye before.
+fn announce_end(drain: &Drain, longest: Duration) -> Option<Instant> {
+    let mut history = drain.gate().history();
+    let since = history.lame_duck_since;
+    let end = since.and_then(|since| since.checked_add(longest));
+    history.set_deadline(Phase::LameDuck, end);
+    history.lame_duck_end = end;
+    drop(history);
+    drain.gate().wake(Phase::Serving, Phase::Closing);
+    end
+}
+
+/// Waits until readiness has failed this often since the lame duck began.
+async fn probes_failed(drain: &Drain, probes: u32) {
+    let mut waiter = drain.gate().waiter(Phase::Serving);
+    poll_fn(|cx| {
+        // Before the look, so that a probe that fails after it wakes the task.
+        waiter.register(cx.waker());
+        if drain.gate().history().failed_probes >= probes {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// Waits until no request has arrived for `quiet`, counted from the beginning of the lame duck.
+async fn quiet_for(drain: &Drain, quiet: Duration) {
+    loop {
+        let began = drain.gate().history().lame_duck_since;
+        let last = began.max(drain.gate().last_arrival());
+        // A period that is too long for the clock never ends.
+        match last.and_then(|last| last.checked_add(quiet)) {
+            Some(until) if until <= Instant::now() => return,
+            until => reached(until).await,
+        }
+    }
+}
+
+/// Logs progress once a second, and never returns. Connections are those that are watched, if any.
+pub(super) async fn progress(
+    _drain: &Drain,
+    _since: Instant,
+    _deadline: Option<Instant>,
+) -> Infallible {
+    #[cfg(feature = "tracing")]
+    loop {
+        // At whole seconds since `since`.
+        let next = Duration::from_secs(_since.elapsed().as_secs() + 1);
+        sleep_until(_since + next).await;
+        let oldest = _drain.oldest(OldestRequests::MAX_SHOWN);
+        event!(
+            info,
+            in_flight = _drain.in_flight(),
+            connections = Some(_drain.open_connections()).filter(|open| *open > 0),
+            refused = _drain.refused(),
+            since_close = ?_since.elapsed(),
+            time_left = _deadline.map(|at| tracing::field::debug(at - Instant::now())),
+            oldest = (!oldest.is_empty()).then(|| tracing::field::display(OldestRequests(&oldest))),
+            "still {}",
+            match _drain.phase() {
+                Phase::Closing => "closing",
+                // Nothing is in flight, but the server has not ended.
+                Phase::Drained => "closing connections",
+                _ => "draining",
+            },
+        );
+    }
+    #[cfg(not(feature = "tracing"))]
+    pending().await
+}
+
+/// Waits for the first of two futures. Polls `a` first.
+pub(super) async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    poll_fn(|cx| match a.as_mut().poll(cx) {
+        Poll::Pending => b.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await
+}
+
+/// Waits for `condition`, and meanwhile polls `background`, which never ends.
+pub(super) async fn beside<T>(
+    background: Pin<&mut impl Future<Output = Infallible>>,
+    condition: impl Future<Output = T>,
+) -> T {
+    first(condition, async { match background.await {} }).await
+}
+
+/// Polls a future once.
+pub(super) async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+}
+
+/// Waits until `at`. `None` means forever.
+pub(super) async fn reached(at: Option<Instant>) {
+    match at {
+        // Timers have a resolution of a millisecond. A time that has passed needs none.
+        Some(at) if at <= Instant::now() => {}
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// Returns the earlier of two times. `None` is never.
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}

@@ -1,0 +1,11 @@
+//! Events, with the feature `tracing`. Without it they are nothing, and their fields are not evaluated.
+
+/// Writes an event of the crate: a level, and what `tracing`'s macro for it takes.
+macro_rules! event {
+    ($level:ident, $($event:tt)+) => {
+        {
+            #[cfg(feature = "tracing")]
+            tracing::$level!(target: "tower_drain", $($event)+);
+        }
+    };
+}
