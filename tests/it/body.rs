@@ -121,3 +121,62 @@ async fn any_body_works_and_its_error_passes_and_releases() {
     drain.start_draining();
     assert!(service.call(get("/")).await.unwrap().body().is_end_stream());
 }
+
+/// One frame of this size, and then the end.
+async fn one_frame<D: bytes::Buf + 'static>(drain: &Drain, data: D) -> Frame<D> {
+    let mut data = Some(data);
+    let inner = service_fn(move |_: Request<_>| {
+        std::future::ready(Ok::<_, ()>(Response::new(http_body_util::Full::new(
+            data.take().unwrap(),
+        ))))
+    });
+    let response = drain.layer().layer(inner).call(get("/")).await.unwrap();
+    let mut body = response.into_body();
+    let frame = body.frame().await.unwrap().unwrap();
+    assert_eq!(drain.in_flight(), 1, "until the body is dropped");
+    assert!(body.is_end_stream());
+    frame
+}
+
+#[tokio::test]
+async fn a_large_last_frame_is_in_flight_until_it_is_dropped() {
+    let drain = Drain::new();
+    let frame = one_frame(&drain, Bytes::from(vec![b'x'; 64 * 1024])).await;
+    assert_eq!(drain.in_flight(), 1);
+    let mut data = frame.into_data().unwrap();
+    assert_eq!(data, vec![b'x'; 64 * 1024]);
+    // A server sends it in parts.
+    let rest = data.split_off(1_000);
+    drop(data);
+    drain.start_draining();
+    assert_eq!(drain.in_flight(), 1);
+    drop(rest);
+    assert_eq!(drain.phase(), tower_drain::Phase::Drained);
+}
+
+#[tokio::test]
+async fn other_last_frames_hold_nothing() {
+    let drain = Drain::new();
+    let _small = one_frame(&drain, Bytes::from(vec![b'x'; 64 * 1024 - 1])).await;
+    assert_eq!(drain.in_flight(), 0);
+    let other = std::collections::VecDeque::from(vec![b'x'; 64 * 1024]);
+    let _other = one_frame(&drain, other).await;
+    assert_eq!(drain.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_large_frame_that_is_not_the_last_holds_nothing() {
+    let drain = Drain::new();
+    let large = || Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(vec![b'x'; 1 << 20])));
+    let inner = service_fn(move |_: Request<_>| {
+        let frames = tokio_stream::iter([large(), large()]);
+        std::future::ready(Ok::<_, ()>(Response::new(StreamBody::new(frames))))
+    });
+    let response = drain.layer().layer(inner).call(get("/")).await.unwrap();
+    let mut body = response.into_body();
+    // The body does not know that the second one is the last.
+    let _frames = [body.frame().await, body.frame().await];
+    assert_eq!(drain.in_flight(), 1);
+    drop(body);
+    assert_eq!(drain.in_flight(), 0);
+}

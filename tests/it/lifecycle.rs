@@ -79,3 +79,32 @@ fn a_waiter_keeps_its_drain() {
     drop(permit);
     tokio_test::assert_ready_ok!(wait.poll());
 }
+
+#[test]
+fn a_future_that_keeps_no_handle_resolves_if_draining_has_started() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut drained = tokio_test::task::spawn(drain.drained());
+    let mut late = tokio_test::task::spawn(drain.reached(Phase::Drained));
+    drain.start_draining();
+    drop(drain);
+    tokio_test::assert_pending!(drained.poll());
+    drop(permit);
+    assert!(drained.is_woken());
+    tokio_test::assert_ready!(drained.poll());
+    // Other drains do not reach it.
+    let _later = [(); 10].map(|()| Drain::new());
+    tokio_test::assert_ready!(late.poll());
+}
+
+#[test]
+fn a_future_of_a_drain_that_can_no_longer_start_stays_pending() {
+    let drain = Drain::new();
+    let mut closing = tokio_test::task::spawn(drain.closing());
+    drop(drain);
+    let later = [(); 10].map(|()| Drain::new());
+    later
+        .iter()
+        .for_each(|drain| assert!(drain.start_draining()));
+    tokio_test::assert_pending!(closing.poll());
+}

@@ -1,5 +1,11 @@
 //! The phases, and which calls change them.
 
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
 use tokio_test::{assert_pending, assert_ready, task};
 use tower_drain::{Drain, Phase};
 
@@ -211,4 +217,72 @@ fn debug_shows_the_state() {
         format!("{drain:?}"),
         "Drain { phase: Draining, in_flight: 1, refused: 0 }"
     );
+}
+
+/// A task whose waker panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("in a waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_leaves_no_other_task_asleep() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let panics = Waker::from(Arc::new(Panics));
+    let mut first = drain.closing();
+    let cx = &mut Context::from_waker(&panics);
+    assert!(Pin::new(&mut first).poll(cx).is_pending());
+    let mut others: Vec<_> = (0..100).map(|_| task::spawn(drain.closing())).collect();
+    let mut drained = task::spawn(drain.drained());
+    for other in &mut others {
+        assert_pending!(other.poll());
+    }
+    assert_pending!(drained.poll());
+    let closed = catch_unwind(AssertUnwindSafe(|| drain.close()));
+    closed.unwrap_err();
+    assert_eq!(drain.phase(), Phase::Closing);
+    for other in &mut others {
+        assert!(other.is_woken());
+        assert_ready!(other.poll());
+    }
+    // Later changes wake as before.
+    drain.start_draining();
+    drop(permit);
+    assert!(drained.is_woken());
+    assert_ready!(drained.poll());
+}
+
+#[test]
+fn a_change_wakes_those_whom_it_concerns() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut closing = task::spawn(drain.closing());
+    let mut drained = task::spawn(drain.drained());
+    assert_pending!(closing.poll());
+    assert_pending!(drained.poll());
+    drain.lame_duck();
+    drain.record_failed_probe();
+    assert!(!closing.is_woken() && !drained.is_woken());
+    drain.close();
+    assert!(closing.is_woken() && !drained.is_woken());
+    drain.start_draining();
+    drop(permit);
+    assert!(drained.is_woken());
+}
+
+#[test]
+fn a_wait_that_is_polled_with_another_waker_wakes_the_last_one() {
+    let drain = Drain::new();
+    let mut closing = drain.closing();
+    let mut first = task::spawn(());
+    first.enter(|cx, _| assert_pending!(Pin::new(&mut closing).poll(cx)));
+    let mut second = task::spawn(closing);
+    assert_pending!(second.poll());
+    drain.close();
+    assert!(!first.is_woken());
+    assert!(second.is_woken());
 }

@@ -198,3 +198,31 @@ async fn without_share_permit_there_is_none_in_the_extensions() {
     });
     drain.layer().layer(inner).call(get("/")).await.unwrap();
 }
+
+#[test]
+fn a_shared_permit_of_nested_drains_holds_all_of_them() {
+    let drains = [(); 3].map(|()| Drain::new());
+    let mut kept = None;
+    let inner = service_fn(|mut request: Request<Body>| {
+        kept = request.extensions_mut().remove::<Permit>();
+        std::future::ready(Ok::<_, ()>(hello()))
+    });
+    let [server, other, tenant] = &drains;
+    let service = tenant.layer().share_permit().layer(inner);
+    // One that does not share its permit is passed over.
+    let service = other.layer().layer(service);
+    let mut service = server.layer().share_permit().layer(service);
+    drop(assert_ready_ok!(task::spawn(service.call(get("/"))).poll()));
+    drop(service);
+    let counts = || drains.each_ref().map(Drain::in_flight);
+    assert_eq!(counts(), [1, 0, 1]);
+    let permit = kept.expect("a permit in the extensions");
+    let clone = permit.clone();
+    drop(permit);
+    for drain in &drains {
+        drain.start_draining();
+    }
+    assert_eq!(counts(), [1, 0, 1]);
+    drop(clone);
+    assert!(drains.iter().all(|drain| drain.phase() == Phase::Drained));
+}

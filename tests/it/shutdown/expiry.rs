@@ -212,3 +212,36 @@ async fn a_timeout_may_end_closing() {
     assert_eq!(time_to_end(&mut run).await, 5 * SECOND);
     assert!(drain.try_acquire().is_err());
 }
+
+/// A limit that is never free.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_a_request_that_waits_and_names_the_one_before_it() {
+    let drain = Drain::new();
+    let never = tower::service_fn(|_| pending::<Result<http::Response<Body>, ()>>());
+    let limited = tower::limit::ConcurrencyLimit::new(never, 1);
+    let service = drain.layer().track_requests().layer(limited);
+    let one = |path| {
+        let service = service.clone();
+        task::spawn(tower::ServiceExt::oneshot(service, get(path)))
+    };
+    let (mut first, mut second) = (one("/first"), one("/second"));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    assert_eq!(drain.in_flight(), 2);
+    let shutdown = Shutdown::new(&drain, ready(())).timeout(SECOND);
+    let mut run = task::spawn(shutdown.run(|_| until_drained(drain.clone())));
+    while drain.requests().is_empty() || !first.is_woken() {
+        assert_pending!(run.poll());
+        advance(SECOND / 10).await;
+    }
+    // Each is answered when its turn comes.
+    assert_eq!(assert_ready_ok!(first.poll()).status(), 503);
+    drop(first);
+    assert!(second.is_woken());
+    assert_eq!(assert_ready_ok!(second.poll()).status(), 503);
+    let error = assert_ready_err!(run.poll());
+    assert_eq!(
+        error.to_string(),
+        "drain timed out: 2 still in flight after 1.0s: GET /first (handler, 1.0s) and 1 more"
+    );
+}

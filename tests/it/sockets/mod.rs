@@ -5,6 +5,9 @@
 mod cancelled;
 mod goaway;
 mod grpc;
+mod http1_0;
+mod large_frames;
+mod waiting;
 
 use std::convert::Infallible;
 use std::sync::Arc;

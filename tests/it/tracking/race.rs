@@ -168,3 +168,93 @@ fn one_of_a_storm(drain: &Drain, nth: usize) -> usize {
     assert_eq!(frames, nth % 5, "a cut body looks complete");
     0
 }
+
+/// `drained` would wait forever for a request that was missed.
+#[test]
+fn cancelling_while_draining_misses_no_request_that_is_being_admitted() {
+    let missed = (0..5_000).filter(|turn| {
+        let drain = Drain::new();
+        let never = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
+        let service = tracked(&drain, never);
+        let started = AtomicUsize::new(0);
+        let meet = || {
+            started.fetch_add(1, Ordering::AcqRel);
+            while started.load(Ordering::Acquire) < 2 {
+                std::hint::spin_loop();
+            }
+        };
+        let mut response = thread::scope(|scope| {
+            scope.spawn(|| {
+                meet();
+                for _ in 0..turn % 64 {
+                    std::hint::spin_loop();
+                }
+                drain.start_draining();
+                drain.cancel();
+            });
+            let mut service = service.clone();
+            meet();
+            task::spawn(service.call(get("/")))
+        });
+        // Refused, or cancelled.
+        response.poll().is_pending()
+    });
+    assert_eq!(missed.count(), 0);
+}
+
+#[test]
+fn requests_that_come_after_a_final_cancel_are_cancelled_and_later_drains_are_not() {
+    let drain = Drain::new();
+    let never = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
+    let service = tracked(&drain, tower::limit::ConcurrencyLimit::new(never, 1));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut first = service.clone();
+    assert!(Service::<Request<Body>>::poll_ready(&mut first, cx).is_ready());
+    let mut running = task::spawn(first.call(get("/first")));
+    assert_pending!(running.poll());
+    let mut second = service.clone();
+    assert!(Service::<Request<Body>>::poll_ready(&mut second, cx).is_pending());
+    drain.start_draining();
+    assert_eq!(drain.cancel(), 1);
+    drop(assert_ready_ok!(running.poll()));
+    drop((running, first));
+    // Its turn has come.
+    assert!(Service::<Request<Body>>::poll_ready(&mut second, cx).is_ready());
+    let mut cancelled = task::spawn(second.call(get("/second")));
+    assert_eq!(drain.requests()[0].path(), "/second");
+    let refusal = assert_ready_ok!(cancelled.poll());
+    assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop((refusal, cancelled, second, service));
+    assert_eq!(drain.phase(), Phase::Drained);
+    drop(drain);
+    // They may get its registry.
+    let later = [(); 50].map(|()| Drain::new());
+    for drain in &later {
+        let mut response = stuck(drain, get("/"));
+        assert_pending!(response.poll());
+    }
+}
+
+/// A task whose waker panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("in a waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_request_from_being_cancelled() {
+    let drain = Drain::new();
+    let mut responses: Vec<_> = (0..9).map(|_| stuck(&drain, get("/"))).collect();
+    let mut first = responses.remove(0).into_inner();
+    let waker = Waker::from(Arc::new(Panics));
+    let cx = &mut Context::from_waker(&waker);
+    assert!(Pin::new(&mut first).poll(cx).is_pending());
+    catch_unwind(AssertUnwindSafe(|| drain.cancel())).unwrap_err();
+    for response in &mut responses {
+        assert!(response.is_woken());
+        assert_ready_ok!(response.poll());
+    }
+}

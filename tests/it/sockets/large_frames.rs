@@ -1,0 +1,81 @@
+//! A large last frame is in flight until the server has written it, although the server drops its body before.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// More than the buffers of both kernels hold.
+const SIZE: usize = 64 << 20;
+
+/// One frame, and a message when the server drops it.
+struct Dropped {
+    frame: Full<Bytes>,
+    _dropped: oneshot::Sender<Infallible>,
+}
+
+impl Body for Dropped {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.frame).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frame.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.frame.size_hint()
+    }
+}
+
+#[tokio::test]
+async fn a_large_frame_is_in_flight_until_it_is_written() {
+    for is_http2 in [false, true] {
+        let drain = Drain::new();
+        let (dropped, is_dropped) = oneshot::channel();
+        let body = std::sync::Mutex::new(Some(Dropped {
+            frame: Full::from(vec![b'x'; SIZE]),
+            _dropped: dropped,
+        }));
+        let body = Arc::new(body);
+        let handler = async move || axum::body::Body::new(body.lock().unwrap().take().unwrap());
+        let router = Router::new()
+            .route("/", get(handler))
+            .layer(drain.layer().track_requests());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Not asked to close: on HTTP/2, a connection that is closed while the client sends window updates is reset.
+        tokio::spawn(axum::serve(listener, router).into_future());
+
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        // The client reads the head, and then only as much as it is asked for.
+        let response = if is_http2 {
+            let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            client.send_request(request2("/")).await.unwrap()
+        } else {
+            let (mut client, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            client.send_request(request("/")).await.unwrap()
+        };
+        is_dropped.await.unwrap_err();
+        assert_eq!((drain.in_flight(), drain.requests().len()), (1, 1));
+        let wait = drain.drain(LONG);
+        assert_eq!(drain.phase(), Phase::Draining);
+        let whole = response.into_body().collect().await.expect("a cut body");
+        assert_eq!(whole.to_bytes().len(), SIZE);
+        wait.await.unwrap();
+    }
+}
