@@ -1,9 +1,19 @@
 //! Random operations, compared with a plain model of a drain.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio_test::task::{self, Spawn};
-use tower_drain::{Drain, Permit, Phase, Reached};
+use tower::{Layer, Service};
+use tower_drain::{Drain, DrainService, Permit, Phase, Reached};
+
+use crate::support::{Body, get, hello};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -12,6 +22,11 @@ enum Action {
     Clone(usize),
     Leave(usize),
     LeaveElsewhere(usize),
+    /// A request arrives while the inner service is not ready.
+    Arrive,
+    /// The request at this place is served, or given up.
+    Serve(usize),
+    GiveUp(usize),
     LameDuck,
     Resume,
     Close,
@@ -34,6 +49,9 @@ fn action() -> impl Strategy<Value = Action> {
         3 => any::<usize>().prop_map(Action::Clone),
         8 => any::<usize>().prop_map(Action::Leave),
         1 => any::<usize>().prop_map(Action::LeaveElsewhere),
+        3 => Just(Action::Arrive),
+        2 => any::<usize>().prop_map(Action::Serve),
+        1 => any::<usize>().prop_map(Action::GiveUp),
         1 => Just(Action::LameDuck),
         1 => Just(Action::Resume),
         1 => Just(Action::Close),
@@ -72,6 +90,32 @@ impl Model {
     }
 }
 
+/// Ready when the test lets it be.
+#[derive(Clone)]
+struct Limited(Arc<AtomicBool>);
+
+impl Service<Request<Body>> for Limited {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.0.load(Ordering::Relaxed) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        std::future::ready(Ok(hello()))
+    }
+}
+
+fn poll_ready(service: &mut DrainService<Limited>) -> Poll<Result<(), Infallible>> {
+    service.poll_ready(&mut Context::from_waker(Waker::noop()))
+}
+
 fn take<T>(from: &mut Vec<T>, place: usize) -> Option<T> {
     (!from.is_empty()).then(|| from.swap_remove(place % from.len()))
 }
@@ -85,6 +129,9 @@ proptest! {
         let mut drain = Drain::new();
         let mut permits: Vec<Permit> = Vec::new();
         let mut waits: Vec<(Phase, Spawn<Reached>)> = Vec::new();
+        let ready = Arc::new(AtomicBool::new(false));
+        let service = drain.layer().layer(Limited(ready.clone()));
+        let mut arrived = Vec::new();
         for action in actions {
             match action {
                 Action::Enter => match drain.try_acquire() {
@@ -111,6 +158,31 @@ proptest! {
                         model.inside -= 1;
                     }
                 }
+                Action::Arrive => {
+                    let mut request = service.clone();
+                    ready.store(false, Ordering::Relaxed);
+                    let waits = poll_ready(&mut request).is_pending();
+                    prop_assert_eq!(waits, !model.draining);
+                    if waits {
+                        arrived.push(request);
+                        model.inside += 1;
+                    } else {
+                        let refused = request.call(get("/")).now_or_never().unwrap().unwrap();
+                        prop_assert_eq!(refused.status(), 503);
+                        model.refused += 1;
+                    }
+                }
+                Action::Serve(place) => {
+                    if let Some(mut request) = take(&mut arrived, place) {
+                        ready.store(true, Ordering::Relaxed);
+                        prop_assert!(poll_ready(&mut request).is_ready());
+                        let served = request.call(get("/")).now_or_never().unwrap().unwrap();
+                        prop_assert_eq!(served.status(), 200);
+                        prop_assert_eq!(drain.in_flight(), model.inside);
+                        model.inside -= 1;
+                    }
+                }
+                Action::GiveUp(place) => model.inside -= usize::from(take(&mut arrived, place).is_some()),
                 Action::LameDuck => {
                     let changes = model.phase() == Phase::Serving;
                     prop_assert_eq!(drain.lame_duck(), changes);

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
+use std::thread;
 
 use tokio_test::{assert_pending, assert_ready, task};
 use tower_drain::{Drain, Phase};
@@ -285,4 +287,38 @@ fn a_wait_that_is_polled_with_another_waker_wakes_the_last_one() {
     drain.close();
     assert!(!first.is_woken());
     assert!(second.is_woken());
+}
+
+/// Polls on this thread while another one makes the change, with varying delays between the two.
+#[test]
+fn a_change_during_the_first_poll_is_not_lost() {
+    const TURNS: usize = 100_000;
+    let drains: Vec<_> = (0..TURNS).map(|_| Drain::new()).collect();
+    let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wait_for = |count: &AtomicUsize, turn| {
+        while count.load(Ordering::Acquire) < turn {
+            std::hint::spin_loop();
+        }
+    };
+    let mut lost = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for (turn, drain) in drains.iter().enumerate() {
+                wait_for(&started, turn + 1);
+                for _ in 0..turn % 16 {
+                    std::hint::spin_loop();
+                }
+                drain.close();
+                done.store(turn + 1, Ordering::Release);
+            }
+        });
+        for (turn, drain) in drains.iter().enumerate() {
+            let mut closing = task::spawn(drain.closing());
+            started.store(turn + 1, Ordering::Release);
+            let is_ready = closing.poll().is_ready();
+            wait_for(&done, turn + 1);
+            lost += usize::from(!is_ready && !closing.is_woken());
+        }
+    });
+    assert_eq!(lost, 0);
 }
