@@ -1,6 +1,6 @@
-//! Stop a server without losing a request.
+//! Graceful shutdown for tower, axum, tonic and hyper: no request is lost.
 //!
-//! [`DrainLayer`] counts the requests in flight, to the last byte of their bodies, and refuses new requests
+//! [`DrainLayer`] counts the requests in flight, until their response bodies are dropped, and refuses new requests
 //! once draining has started. Its handle, [`Drain`], returns a future that resolves when no request is left or
 //! the time is up. It is a tower layer, for axum, tonic and hyper. [`Shutdown`] runs the sequence around it:
 //! signal, lame duck (not ready, still serving), close, drain.
@@ -165,16 +165,21 @@
 //!
 //! # What is in flight
 //!
-//! A request is in flight from the call of the layer's service until its response body is dropped: because it
-//! was sent or cut off, the client has gone, or the handler failed or panicked. Work that holds a [`Permit`] is in
-//! flight too. Requests that the layer [exempts](DrainLayer::exempt) are not, nor is work that a handler spawns
-//! without a permit.
+//! A request is in flight from its arrival until its response body is dropped: because it was sent or cut off, the
+//! client has gone, or the handler failed or panicked. It has arrived when the layer's service is called, or before
+//! that when its clone of the service has to wait for the inner one: for a concurrency or rate limit, or a full
+//! `Buffer`. So a request that waits when draining starts is served, however long that takes; one that arrives later is
+//! refused at once. [`DrainService`] has the exact rule.
+//!
+//! Work that holds a [`Permit`] is in flight too. Requests that the layer [exempts](DrainLayer::exempt) are not once they
+//! are called, nor is work that a handler spawns without a permit.
 //!
 //! # Zero in flight is not the end of the server
 //!
-//! hyper drops a response body when the last of it is in its write buffer. So [`Shutdown`] also waits, within
-//! the same timeout, until the server has flushed and closed its connections. If you use the layer without it,
-//! wait for both: [`Drain::close`] shows how.
+//! hyper drops a response body when the last of it is in its write buffer. A last frame of 64 KiB or more stays in
+//! flight until it is written, if it is [`Bytes`](bytes::Bytes); smaller ones, and other types of data, do not. So
+//! [`Shutdown`] also waits, within the same timeout, until the server has flushed and closed its connections. If you use
+//! the layer without it, wait for both: [`Drain::close`] shows how.
 //!
 //! # Requests that hold up a shutdown
 //!
@@ -190,6 +195,8 @@
 //! - While every worker thread is blocked, signals go unnoticed and deadlines are missed.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own: spawn its server
 //!   before `run`, and do not pass its listener to the shutdown. It ends with the process.
+//! - hyper may reset an HTTP/2 connection that it closes while the client still acknowledges a large response, with any
+//!   server that shuts down gracefully. The client can then lose the end of that response.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
 //!   long a shutdown waits for them.

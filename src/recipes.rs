@@ -200,8 +200,8 @@
 //!
 //! # A drain per tenant
 //!
-//! Drains are independent, and layers of different drains may be nested. Here a tenant is taken out of service
-//! while the others go on:
+//! Drains are independent, and layers of different drains may be nested. A permit that both share belongs to both. Here
+//! a tenant is taken out of service while the others go on:
 //!
 //! ```
 //! use std::collections::HashMap;

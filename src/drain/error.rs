@@ -59,7 +59,8 @@ impl Unfinished {
         }
     }
 
-    /// Returns the number of permits when the wait ended.
+    /// Returns the number of permits when the wait ended, including those of requests that waited until the inner
+    /// service was ready.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -81,7 +82,8 @@ impl Unfinished {
 
     /// Returns the requests in flight when the wait ended, oldest first.
     ///
-    /// Empty unless a layer [tracks requests](crate::DrainLayer::track_requests).
+    /// Empty unless a layer [tracks requests](crate::DrainLayer::track_requests). A request that waited until the inner
+    /// service was ready has no name, and is not among them.
     pub fn requests(&self) -> &[InFlightRequest] {
         &self.requests
     }

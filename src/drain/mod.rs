@@ -6,6 +6,7 @@ mod error;
 mod handle;
 mod registry;
 mod request;
+mod slots;
 mod status;
 mod wait;
 
@@ -13,10 +14,11 @@ mod wait;
 pub(crate) use self::connections::OpenConnection;
 pub use self::error::{BoxError, TryAcquireError, Unfinished};
 pub use self::handle::Drain;
-pub(crate) use self::registry::{CancelReply, Registry, TrackedRequest};
+pub(crate) use self::registry::{Registry, TrackedRequest};
 pub use self::request::{InFlightRequest, RequestStage};
 #[cfg_attr(not(feature = "tracing"), allow(unused_imports))]
 pub(crate) use self::request::{MethodText, OldestRequests, PathText};
+pub(crate) use self::slots::CancelReply;
 pub use self::status::DrainStatus;
 pub use self::wait::{DrainReport, DrainWait};
 pub use crate::gate::{Phase, Reached};

@@ -13,23 +13,13 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
-use super::request::{InFlightRequest, MethodText, PathText, RequestStage};
+use super::request::{InFlightRequest, RequestStage};
+use super::slots::{CancelReply, Entry, Slot, SlotState, Slots};
 use super::{Drain, Phase};
 use crate::gate::{Sharded, lock, wake_each};
 
 /// Registries that no drain uses. All their slots are free.
 static FREE: Mutex<Vec<&'static Registry>> = Mutex::new(Vec::new());
-
-/// How the middleware answers a request that is cancelled. The registry only stores it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CancelReply {
-    /// The content type of a gRPC call.
-    pub(crate) grpc: Option<&'static str>,
-    /// Whether a body can end with trailers.
-    pub(crate) has_trailers: bool,
-    /// In seconds.
-    pub(crate) retry_after: u32,
-}
 
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -46,48 +36,6 @@ pub(super) struct RegistryOwner {
 /// room for it.
 pub(crate) struct TrackedRequest {
     slot: &'static Slot,
-}
-
-/// The slots of one shard. Memory for the highest number so far is kept.
-#[derive(Default)]
-struct Slots {
-    chunks: Vec<Chunk>,
-    /// No chunk before this one has a free slot.
-    first_free: usize,
-    /// Whether requests are cancelled as they come.
-    cancels: bool,
-}
-
-/// Some slots, and which of them are used, as bits. So a reader skips what once was in use.
-struct Chunk {
-    slots: &'static [Slot],
-    used: u64,
-}
-
-/// Aligned, so that no two threads write to the same cache lines, wherever the allocator puts the slots.
-#[repr(align(128))]
-struct Slot {
-    shard: &'static Mutex<Slots>,
-    /// Its place in the shard.
-    chunk: u32,
-    bit: u32,
-    state: Mutex<SlotState>,
-}
-
-struct SlotState {
-    request: Option<Entry>,
-    // Outside of the entry, so that setting them copies only the bytes of the texts.
-    method: MethodText,
-    path: PathText,
-}
-
-struct Entry {
-    since: Instant,
-    stage: RequestStage,
-    cancelled: bool,
-    reply: CancelReply,
-    /// Wakes the task that runs the handler or sends the body, while it waits.
-    waker: Option<Waker>,
 }
 
 impl Drain {
@@ -282,109 +230,64 @@ impl Drop for TrackedRequest {
     }
 }
 
-// === impl Slot ===
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The operations of requests. Out of line, because most requests are not tracked. On the slot, not on a
-/// field of the future: a future whose fields are not borrowed stays in registers.
-impl Slot {
-    #[inline(never)]
-    fn poll_cancelled(&'static self, cx: &mut Context<'_>) -> Option<CancelReply> {
-        // A waker may run any code when it is cloned or dropped, so neither happens under the lock.
-        let mut waker = Some(cx.waker().clone());
-        let mut state = lock(&self.state);
-        // Always `Some`: the entry exists until the drop.
-        let entry = state.request.as_mut()?;
-        if entry.cancelled {
-            return Some(entry.reply);
+    const REPLY: CancelReply = CancelReply {
+        grpc: None,
+        has_trailers: false,
+        retry_after: 1,
+    };
+
+    fn registry() -> &'static Registry {
+        Box::leak(Box::default())
+    }
+
+    fn used(registry: &Registry) -> Vec<*const Slot> {
+        let shards = registry.shards.iter();
+        let used =
+            shards.flat_map(|slots| slots.used().map(std::ptr::from_ref).collect::<Vec<_>>());
+        used.collect()
+    }
+
+    #[test]
+    fn readers_visit_what_is_in_flight_and_not_what_once_was() {
+        let registry = registry();
+        let mut burst: Vec<_> = (0..10_000)
+            .map(|_| registry.insert("GET", "/", REPLY))
+            .collect();
+        let slots = used(registry);
+        assert_eq!(slots.len(), 10_000);
+        for kept in [9_999, 64, 0] {
+            burst.truncate(kept);
+            assert_eq!(used(registry).len(), kept);
         }
-        mem::swap(&mut entry.waker, &mut waker);
-        drop(state);
-        None
+        // The slots are used again.
+        let again: Vec<_> = (0..10_000)
+            .map(|_| registry.insert("GET", "/", REPLY))
+            .collect();
+        assert_eq!(used(registry), slots);
+        drop(again);
+        assert_eq!(registry.requests().len(), 0);
     }
 
-    #[inline(never)]
-    fn responded(&'static self) -> Option<CancelReply> {
-        let mut state = lock(&self.state);
-        let entry = state.request.as_mut()?;
-        entry.stage = RequestStage::Body;
-        entry.cancelled.then_some(entry.reply)
-    }
-
-    #[inline(never)]
-    fn free(&'static self) {
-        let mut slots = lock(self.shard);
-        let entry = lock(&self.state).request.take();
-        slots.give_back(self);
-        drop(slots);
-        // A waker may run any code when it is dropped.
-        drop(entry);
-    }
-}
-
-// === impl Slots ===
-
-impl Slots {
-    /// Returns a free slot, which is used from now on.
-    fn take(&mut self, shard: &'static Mutex<Slots>) -> &'static Slot {
-        loop {
-            match self.chunks.get_mut(self.first_free) {
-                Some(chunk) if chunk.used != u64::MAX => {
-                    let bit = chunk.used.trailing_ones();
-                    chunk.used |= 1 << bit;
-                    return &chunk.slots[bit as usize];
-                }
-                Some(_) => self.first_free += 1,
-                None => self.grow(shard),
+    #[test]
+    fn the_slots_in_use_are_found_in_any_pattern() {
+        let registry = registry();
+        let mut requests: Vec<_> = (0..200)
+            .map(|_| Some(registry.insert("GET", "/", REPLY)))
+            .collect();
+        for step in [3, 2, 7] {
+            for request in requests.iter_mut().step_by(step) {
+                *request = None;
             }
+            assert_eq!(used(registry).len(), requests.iter().flatten().count());
+            assert_eq!(registry.requests().len(), requests.iter().flatten().count());
         }
-    }
-
-    fn give_back(&mut self, slot: &Slot) {
-        let chunk = slot.chunk as usize;
-        self.chunks[chunk].used &= !(1 << slot.bit);
-        self.first_free = self.first_free.min(chunk);
-    }
-
-    fn used(&self) -> impl Iterator<Item = &'static Slot> {
-        self.chunks.iter().flat_map(|chunk| {
-            let (slots, mut used) = (chunk.slots, chunk.used);
-            std::iter::from_fn(move || {
-                let slot = slots.get(used.trailing_zeros() as usize);
-                used &= used.wrapping_sub(1);
-                slot
-            })
-        })
-    }
-
-    #[cold]
-    fn grow(&mut self, shard: &'static Mutex<Slots>) {
-        let slot = |bit| Slot {
-            shard,
-            // More chunks than that do not fit into memory.
-            chunk: self.chunks.len() as u32,
-            bit,
-            state: Mutex::new(SlotState {
-                request: None,
-                method: MethodText::EMPTY,
-                path: PathText::EMPTY,
-            }),
-        };
-        let slots = Box::leak((0..u64::BITS).map(slot).collect());
-        self.chunks.push(Chunk { slots, used: 0 });
-    }
-}
-
-// === impl SlotState ===
-
-impl SlotState {
-    fn snapshot(&self, now: Instant) -> Option<InFlightRequest> {
-        let entry = self.request.as_ref()?;
-        let age = now.saturating_duration_since(entry.since);
-        Some(InFlightRequest::new(
-            self.method,
-            self.path,
-            age,
-            entry.stage,
-        ))
+        for request in &mut requests {
+            request.get_or_insert_with(|| registry.insert("GET", "/", REPLY));
+        }
+        assert_eq!((used(registry).len(), registry.cancel(false)), (200, 200));
     }
 }

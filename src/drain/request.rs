@@ -77,7 +77,7 @@ impl InFlightRequest {
         self.path.as_str()
     }
 
-    /// Returns the time since the layer's service was called.
+    /// Returns the time since the layer's service was called. The time that the request waited before is not included.
     pub fn age(&self) -> Duration {
         self.age
     }

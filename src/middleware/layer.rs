@@ -23,9 +23,9 @@ use crate::drain::Drain;
 /// other than a `Router` only if its body is axum's own: see [the order of
 /// layers](crate::recipes#the-order-of-layers).
 ///
-/// An inner layer that holds requests back, such as a concurrency limit, does not delay refusals. Capacity
-/// that it reserved in `poll_ready` is returned when the service is dropped, which servers do after each
-/// request.
+/// An inner layer that holds requests back, such as a concurrency limit, does not delay refusals. A request that
+/// waits there when draining starts is served; [`DrainService`] has the rule. Capacity that the inner layer reserved in
+/// `poll_ready` is returned when the service is dropped, which servers do after each request.
 ///
 /// # Refusals
 ///
@@ -87,7 +87,7 @@ impl DrainLayer {
 }
 
 impl<R, E> DrainLayer<R, E> {
-    /// Sets the `Retry-After` of refusals, in whole seconds, rounded up. The default is 1 s.
+    /// Sets the `Retry-After` of refusals, in whole seconds, rounded up, at most 136 years. The default is 1 s.
     pub fn retry_after(mut self, after: Duration) -> Self {
         let fraction = u64::from(after.subsec_nanos() > 0);
         let seconds = after.as_secs().saturating_add(fraction);
@@ -172,7 +172,8 @@ impl<R, E> DrainLayer<R, E> {
     /// work outlives the response: an upgraded connection, a spawned task.
     ///
     /// The clone adds one to [`Drain::in_flight`] until the handler drops it or the request. So a request that
-    /// a handler keeps counts as two. Extensions allocate. Exempt requests get no permit.
+    /// a handler keeps counts as two. Extensions allocate. Exempt requests get no permit. If layers of several drains
+    /// share their permits, such as a tenant's inside of the server's, the permit belongs to all of them.
     ///
     /// # Examples
     ///
@@ -203,9 +204,9 @@ impl<R, E> DrainLayer<R, E> {
     /// A [`Shutdown`](crate::Shutdown) cancels tracked requests at its deadline. Requests that are not tracked
     /// end with the process.
     ///
-    /// The method is truncated to 20 bytes and the path, without the query, to 128. A request takes 256
-    /// bytes. Each core allocates them for 64 requests at a time, and reuses but does not free them. Exempt
-    /// requests and upgraded connections are not tracked.
+    /// The method is truncated to 20 bytes and the path, without the query, to 128. Memory is allocated in chunks of 64
+    /// requests per core (16 KiB), reused, and never freed. Exempt requests and upgraded connections are not tracked, nor
+    /// is a request that waits until the inner service is ready.
     ///
     /// # Examples
     ///
