@@ -274,7 +274,7 @@ impl<O, F> Shutdown<O, F> {
     /// a server from ending. With this setting they do not fail the shutdown. Connections that are still open
     /// after `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, are abandoned with a
     /// warning; watched ones are closed. Then [`run`](Self::run) returns `Ok`, and
-    /// [`ShutdownReport::server`](crate::ShutdownReport::server) is `None`. The same applies to a server that
+    /// [`ShutdownReport::ended_after`](crate::ShutdownReport::ended_after) is `None`. The same applies to a server that
     /// was not given `closing`. `flush` does not shorten [`closing`](Self::closing).
     ///
     /// An abandoned connection keeps its clone of the app until the process ends. If a task waits for the
