@@ -10,12 +10,6 @@ use crate::drain::CancelReply;
 /// Makes the response that refuses a request.
 ///
 /// Implemented for `Fn(&Request<ReqBody>) -> Response<ResBody>`. Cannot be implemented outside this crate.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not refuse requests of this service",
-    label = "the closure of `refuse_with`",
-    note = "it takes `&Request<{ReqBody}>` and returns `Response<{ResBody}>`, the body type of the inner service; in axum, \
-            end it with `.into_response()`"
-)]
 pub trait Refuse<ReqBody, ResBody>: sealed::Refuse<ReqBody, ResBody> {
     /// `None` is an empty body.
     #[doc(hidden)]
@@ -46,12 +40,6 @@ where
 /// Chooses the requests that a layer neither counts nor refuses.
 ///
 /// Implemented for `Fn(&Request<ReqBody>) -> bool`. Cannot be implemented outside this crate.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not choose among requests of this service",
-    label = "the closure of `exempt`",
-    note = "it takes `&Request<{ReqBody}>` and returns `bool`; write the type of its argument: \
-            `|request: &Request<_>| ..`"
-)]
 pub trait Exempt<ReqBody>: sealed::Exempt<ReqBody> {
     #[doc(hidden)]
     fn is_exempt(&self, request: &Request<ReqBody>) -> bool;

@@ -180,3 +180,17 @@ async fn a_large_frame_that_is_not_the_last_holds_nothing() {
     drop(body);
     assert_eq!(drain.in_flight(), 0);
 }
+
+/// That data is `'static` follows from the body, so code over any body needs no other bound.
+#[test]
+fn a_static_body_of_any_type_is_a_body() {
+    fn is_body<B: Body>(_: B) {}
+    fn generic<B>(body: tower_drain::ResponseBody<B>)
+    where
+        B: Body + 'static,
+        B::Error: Into<tower_drain::BoxError>,
+    {
+        is_body(body);
+    }
+    generic(tower_drain::ResponseBody::<String>::default());
+}
