@@ -11,15 +11,12 @@ use super::builder::Shutdown;
 use super::outcome::{Cut, ShutdownError, ShutdownReport};
 use super::server::{Server, ServerEnd, ServerOutput, serve};
 use super::session::{
-    Session, beside, close_connections, earlier, first, is_ready, lame_duck_over, progress, reached,
+    FLUSH_GRACE, Session, beside, close_connections, earlier, first, is_ready, lame_duck_over,
+    progress, reached,
 };
 use super::signal::Signal;
-use crate::drain::{Drain, Phase, Reached, Unfinished};
+use crate::drain::{Drain, Phase, Reached};
 
-/// How long the server has to answer cancelled requests, and then to close their connections.
-const CANCEL_GRACE: Duration = Duration::from_secs(1);
-/// How long responses that ended at the deadline have to reach the network.
-const FLUSH_GRACE: Duration = Duration::from_millis(100);
 /// A shutdown that runs. A drain has one at a time, because two would end each other's phases.
 struct Running<'a>(&'a Drain);
 
@@ -236,57 +233,7 @@ impl<O, F> Shutdown<O, F> {
                 report.refused = drain.refused();
                 Ok(report)
             }
-            Err(cut) => {
-                // Timed out or forced: cancel tracked requests, and leave time for the answers.
-                drain.close();
-                drain.start_draining();
-                let unfinished = Unfinished::new(&drain, since);
-                event!(
-                    warn,
-                    elapsed = ?unfinished.elapsed(),
-                    in_flight = unfinished.in_flight(),
-                    "{}: {unfinished}",
-                    match cut {
-                        Cut::TimedOut => "drain timed out",
-                        Cut::Forced => "forced to stop",
-                    },
-                );
-                let had_ended = ended.get().is_some();
-                drain.cancel();
-                // Tracked requests may have been cancelled just before, by another handle.
-                let cancelled = !unfinished.requests().is_empty();
-                let grace = match unfinished.in_flight() {
-                    0 => FLUSH_GRACE,
-                    counted if cancelled || drain.in_flight() < counted => CANCEL_GRACE,
-                    _ => Duration::ZERO,
-                };
-                let answered = async {
-                    if had_ended {
-                        drain.drained().await;
-                    } else {
-                        ended.reached().await;
-                    }
-                };
-                let condition = first(reached(Instant::now().checked_add(grace)), answered);
-                let held = pin!(port.hold(&ended));
-                let last = async {
-                    beside(held, condition).await;
-                    close_connections(&drain, &ended).await;
-                };
-                Err(match cut {
-                    Cut::TimedOut => {
-                        // Forcing it now cuts the wait short.
-                        if session.until(last).await.is_err() {
-                            drain.close_open_connections();
-                        }
-                        ShutdownError::TimedOut(unfinished)
-                    }
-                    Cut::Forced => {
-                        session.server.as_mut().serve_until(last).await;
-                        ShutdownError::Forced(unfinished)
-                    }
-                })
-            }
+            Err(cut) => Err(session.cut_short(cut, since, &mut port).await),
         };
         if let Some(error) = ended.take_error() {
             return Err(ShutdownError::Server(error));

@@ -9,12 +9,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::builder::Config;
-use super::outcome::Cut;
+use super::outcome::{Cut, ShutdownError};
+use super::port::Port;
 use super::server::{Server, ServerEnd};
 #[cfg(feature = "tracing")]
 use crate::drain::OldestRequests;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, Phase, Unfinished};
 
+/// How long the server has to answer cancelled requests, and then to close their connections.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// How long responses that ended at the deadline have to reach the network.
+pub(super) const FLUSH_GRACE: Duration = Duration::from_millis(100);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -53,6 +58,64 @@ where
         };
         self.until(first(async { Some(condition.await) }, closed))
             .await
+    }
+
+    /// Ends a sequence that timed out or was forced: cancels tracked requests, and leaves time for the answers.
+    pub(super) async fn cut_short(
+        &mut self,
+        cut: Cut,
+        since: Instant,
+        port: &mut Port,
+    ) -> ShutdownError {
+        let (drain, ended) = (self.drain, self.ended);
+        drain.close();
+        drain.start_draining();
+        let unfinished = Unfinished::new(drain, since);
+        event!(
+            warn,
+            elapsed = ?unfinished.elapsed(),
+            in_flight = unfinished.in_flight(),
+            "{}: {unfinished}",
+            match cut {
+                Cut::TimedOut => "drain timed out",
+                Cut::Forced => "forced to stop",
+            },
+        );
+        let had_ended = ended.get().is_some();
+        drain.cancel();
+        // Tracked requests may have been cancelled just before, by another handle.
+        let cancelled = !unfinished.requests().is_empty();
+        let grace = match unfinished.in_flight() {
+            0 => FLUSH_GRACE,
+            counted if cancelled || drain.in_flight() < counted => CANCEL_GRACE,
+            _ => Duration::ZERO,
+        };
+        let answered = async {
+            if had_ended {
+                drain.drained().await;
+            } else {
+                ended.reached().await;
+            }
+        };
+        let condition = first(reached(Instant::now().checked_add(grace)), answered);
+        let held = pin!(port.hold(ended));
+        let last = async {
+            beside(held, condition).await;
+            close_connections(drain, ended).await;
+        };
+        match cut {
+            Cut::TimedOut => {
+                // Forcing it now cuts the wait short.
+                if self.until(last).await.is_err() {
+                    drain.close_open_connections();
+                }
+                ShutdownError::TimedOut(unfinished)
+            }
+            Cut::Forced => {
+                self.server.as_mut().serve_until(last).await;
+                ShutdownError::Forced(unfinished)
+            }
+        }
     }
 }
 
