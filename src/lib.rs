@@ -177,7 +177,8 @@
 //! # Zero in flight is not the end of the server
 //!
 //! hyper drops a response body when the last of it is in its write buffer. A last frame of 64 KiB or more stays in
-//! flight until it is written, if it is [`Bytes`](bytes::Bytes); smaller ones, and other types of data, do not. So
+//! flight until it is written, if it is [`Bytes`](bytes::Bytes) and the connection has vectored writes, as TCP and TLS
+//! have; smaller ones, and other types of data, do not. So
 //! [`Shutdown`] also waits, within the same timeout, until the server has flushed and closed its connections. If you use
 //! the layer without it, wait for both: [`Drain::close`] shows how.
 //!
@@ -203,7 +204,7 @@
 //!
 //! # Cost
 //!
-//! Two atomic operations per request, on a cache line that other threads rarely write, and no allocation.
+//! Two atomic operations per request, on a cache line that other threads rarely write, and no allocation, unless a request waits or ends with a large frame.
 //! `src/gate/mod.rs` explains it, and `benches/README.md` has the measurements.
 //!
 //! # Features

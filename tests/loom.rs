@@ -194,7 +194,7 @@ fn a_clone_during_the_last_leave_keeps_the_gate_busy() {
 fn the_generation_of_a_request_that_is_refused_late_counts() {
     loom::model(|| {
         let (gate, generation) = open(1);
-        let refused = Arc::new(Refused::new());
+        let refused = Arc::new(Refused::default());
         refused.open(generation);
         let other = refused.clone();
         let refuser = thread::spawn(move || other.add(generation));

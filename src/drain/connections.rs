@@ -16,7 +16,11 @@ use crate::gate::{GateRef, Waiter, lock};
 
 /// The connections of a drain.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<Open>);
+pub(super) struct Connections {
+    open: Mutex<Open>,
+    /// Set once a shutdown has announced the end of a lame duck, so that connections do not ask before.
+    end_announced: OnceLock<()>,
+}
 
 #[derive(Default)]
 struct Open {
@@ -40,12 +44,12 @@ pub(crate) struct OpenConnection {
 impl Drain {
     /// Returns the number of watched connections that are open.
     pub(crate) fn open_connections(&self) -> usize {
-        lock(&self.shared.connections.0).connections.len()
+        lock(&self.shared.connections.open).connections.len()
     }
 
     /// Closes the watched connections that are open, and returns how many this call closed.
     pub(crate) fn close_open_connections(&self) -> usize {
-        let mut open: Vec<_> = lock(&self.shared.connections.0)
+        let mut open: Vec<_> = lock(&self.shared.connections.open)
             .connections
             .values()
             .cloned()
@@ -53,6 +57,16 @@ impl Drain {
         open.retain(|closed| closed.set(()).is_ok());
         self.gate().wake(Phase::Serving, Phase::Closing);
         open.len()
+    }
+
+    /// Announces when the lame duck ends, so that connections can say goodbye before. `None` is never.
+    pub(crate) fn announce_lame_duck_end(&self, end: Option<Instant>) {
+        let mut history = self.gate().history();
+        history.set_deadline(Phase::LameDuck, end);
+        history.lame_duck_end = end;
+        drop(history);
+        self.shared.connections.end_announced.get_or_init(|| ());
+        self.gate().wake(Phase::Serving, Phase::Closing);
     }
 
     /// Waits until no watched connection is open.
@@ -76,7 +90,7 @@ impl Drain {
 impl OpenConnection {
     pub(crate) fn new(drain: Drain) -> Self {
         let closed = Arc::<Closed>::default();
-        let mut open = lock(&drain.shared.connections.0);
+        let mut open = lock(&drain.shared.connections.open);
         open.last += 1;
         let number = open.last;
         open.connections.insert(number, closed.clone());
@@ -113,6 +127,7 @@ impl OpenConnection {
     /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time: the port is
     /// settling, or the shutdown was dropped.
     pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
+        self.drain.shared.connections.end_announced.get()?;
         let end = self.gate.history().lame_duck_end;
         end.filter(|end| *end > Instant::now())
     }
@@ -120,7 +135,7 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let mut open = lock(&self.drain.shared.connections.0);
+        let mut open = lock(&self.drain.shared.connections.open);
         open.connections.remove(&self.number);
         let none_open = open.connections.is_empty();
         drop(open);

@@ -17,7 +17,7 @@ use crate::gate::{Draining, GateRef, Permit};
 ///
 /// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If all handles are dropped
 /// before draining starts, draining can no longer start; services keep serving and counting. A [`DrainLayer`], a
-/// [`Readiness`], a [`Shutdown`](crate::Shutdown) and a [`DrainWait`](crate::DrainWait) hold a handle. A
+/// [`Readiness`], a [`Shutdown`](crate::Shutdown), a [`DrainWait`](crate::DrainWait) and a watched connection hold a handle. A
 /// [`DrainService`] and a [`Reached`](crate::Reached) do not.
 ///
 /// A program that makes many drains, such as one per tenant, should drain each before it drops the last handle:

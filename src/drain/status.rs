@@ -44,11 +44,13 @@ impl DrainStatus {
     pub(super) fn new(drain: &Drain) -> Self {
         // The phase first: if it is `Drained`, the count that is read later is zero.
         let phase = drain.phase();
+        // On its own, so that the lock is released before the requests are listed.
+        let time_left = drain.gate().history().time_left(phase);
         Self {
             phase,
             in_flight: drain.in_flight(),
             refused: drain.refused(),
-            time_left: drain.gate().history().time_left(phase),
+            time_left,
             #[cfg(feature = "hyper-util")]
             connections: drain.open_connections(),
             oldest: drain.oldest(MAX_OLDEST),

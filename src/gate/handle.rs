@@ -18,13 +18,19 @@ pub(super) type Shard = word::Shard<Local>;
 
 /// A gate. It is never deallocated.
 ///
-/// In this order, the cache line that each request reads, with the word and the shards, is written only on changes of
-/// phase and by failed probes.
+/// In this order, no request writes the cache line that each request reads, with the word and the shards.
 #[repr(C, align(128))]
 pub(super) struct Gate {
     word: GateWord,
     shards: Box<[Shard]>,
     history: Mutex<History>,
+    pub(super) rare: Rare,
+}
+
+/// What refusals and waiting tasks write.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct Rare {
     refused: Refused,
     pub(super) waiters: Waiters,
 }
@@ -55,9 +61,8 @@ impl Gate {
         let gate: &'static Self = Box::leak(Box::new(Self {
             word: GateWord::new(),
             shards: (0..sharded::shards()).map(shard).collect(),
-            refused: Refused::new(),
             history: Mutex::default(),
-            waiters: Waiters::default(),
+            rare: Rare::default(),
         }));
         for shard in &gate.shards {
             shard.local.gate.get_or_init(|| gate);
@@ -76,7 +81,7 @@ impl GateRef {
             // After some eight million drains, a gate has no generations left and is not used again.
             if let Some(generation) = gate.word.open(&gate.shards) {
                 *history = History::default();
-                gate.refused.open(generation);
+                gate.rare.refused.open(generation);
                 for shard in &gate.shards {
                     *lock(&shard.local.last_arrival) = None;
                 }
@@ -106,7 +111,7 @@ impl GateRef {
     }
 
     pub(crate) fn refused(self) -> u64 {
-        self.gate.refused.get()
+        self.gate.rare.refused.get()
     }
 
     /// Enters for a request. Returns `None` from draining on.
@@ -131,7 +136,7 @@ impl GateRef {
     }
 
     pub(crate) fn count_refusal(self) {
-        self.gate.refused.add(self.generation);
+        self.gate.rare.refused.add(self.generation);
     }
 
     /// Returns when a request last arrived in a lame duck.
@@ -180,12 +185,12 @@ impl GateRef {
     /// Wakes the tasks that wait for a phase later than `before`, up to `now`, after a change. The caller must not
     /// hold a lock, because a waker may run any code.
     pub(crate) fn wake(self, before: Phase, now: Phase) {
-        self.gate.waiters.wake(Some(before), now);
+        self.gate.rare.waiters.wake(Some(before), now);
     }
 
     /// Wakes the tasks that wait for changes of other kinds, which are registered for [`Phase::Serving`].
     pub(crate) fn wake_others(self) {
-        self.gate.waiters.wake(None, Phase::Serving);
+        self.gate.rare.waiters.wake(None, Phase::Serving);
     }
 
     /// Returns a waiter that [`wake`](Self::wake) wakes when `phase` is reached.
@@ -213,7 +218,9 @@ fn record_arrival(shard: &Shard) {
 pub(super) fn shard_became_idle(shard: &Shard) {
     if let Some(gate) = shard.local.gate.get() {
         if gate.word.shard_became_idle() {
-            gate.waiters.wake(Some(Phase::Draining), Phase::Drained);
+            gate.rare
+                .waiters
+                .wake(Some(Phase::Draining), Phase::Drained);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What has happened to a drain. Written on changes of phase and by failed probes, never by requests.
+//! What has happened to a drain: changes of phase, failed probes, deadlines. Requests do not use it.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl History {
     pub(crate) fn shutdown_dropped(&mut self) {
         self.is_running = false;
         self.lame_duck_end = None;
-        self.deadline = self.deadline.filter(|(phase, _)| *phase != Phase::LameDuck);
+        self.deadline = self.deadline.filter(|(phase, _)| *phase >= Phase::Draining);
     }
 
     /// Returns how much longer `phase` can last, if it has a deadline.

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -75,16 +76,14 @@ impl Waiters {
     }
 }
 
-/// Calls `wake` for each waker, even if one of them panics. Then the first panic continues.
+/// Calls `wake` for each waker, even if one of them panics. A panic was reported by the panic hook, and goes no further:
+/// it belongs to another task, and this one may be unwinding.
 pub(crate) fn wake_each<W>(wakers: Vec<W>, wake: impl Fn(W)) {
-    let mut panic = None;
     for waker in wakers {
-        if let Err(error) = catch_unwind(AssertUnwindSafe(|| wake(waker))) {
-            panic.get_or_insert(error);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wake(waker))) {
+            // Its drop may panic too.
+            mem::forget(panic);
         }
-    }
-    if let Some(panic) = panic {
-        resume_unwind(panic);
     }
 }
 
@@ -117,7 +116,7 @@ impl Waiter {
             return false;
         }
         let waker = Arc::new(waker.clone());
-        let mut waiters = lock(&self.gate.waiters.0);
+        let mut waiters = lock(&self.gate.rare.waiters.0);
         let key = match &self.registered {
             Some((key, _)) => *key,
             None => waiters.new_key(self.phase),
@@ -131,12 +130,18 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some((key, _)) = &self.registered {
-            let removed = lock(&self.gate.waiters.0).wakers.remove(key);
+impl Waiter {
+    fn deregister(&mut self) {
+        if let Some((key, _)) = self.registered.take() {
+            let removed = lock(&self.gate.rare.waiters.0).wakers.remove(&key);
             drop(removed);
         }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.deregister();
     }
 }
 
@@ -170,6 +175,7 @@ impl Future for Reached {
         if !is_reached {
             return Poll::Pending;
         }
+        self.waiter.deregister();
         if self.phase == Phase::Drained {
             self.gate.log_drained();
         }

@@ -241,11 +241,13 @@ pub(crate) fn in_flight<L>(shards: &[Shard<L>]) -> usize {
     shards.iter().map(count).sum::<u64>() as usize
 }
 
-impl Refused {
-    pub(crate) fn new() -> Self {
+impl Default for Refused {
+    fn default() -> Self {
         Self(AtomicU64::new(0))
     }
+}
 
+impl Refused {
     /// Counts from zero, in a new generation.
     pub(crate) fn open(&self, generation: Generation) {
         // Relaxed throughout: a statistic that orders nothing. A swap for loom, as in `GateWord::open`.

@@ -29,8 +29,8 @@ pin_project! {
     /// closes. The body of the default refusal is empty.
     ///
     /// Servers drop a body as soon as they have buffered its last frame. If that frame is [`Bytes`] of 64 KiB or
-    /// more, it takes the permit with it: the request is in flight until the server has passed all of the frame to
-    /// the operating system. So a layer that keeps such frames, such as a cache, belongs inside of this one. Smaller
+    /// more, it takes the permit with it: the request is in flight until the server has written all of the frame, or has
+    /// copied it, if the connection has no vectored writes. So a layer that keeps such frames, such as a cache, belongs inside of this one. Smaller
     /// frames, and frames of other types, do not hold the permit.
     pub struct ResponseBody<B> {
         // Dropped before the rest, which releases the request.
@@ -48,7 +48,6 @@ pub(super) struct InFlight {
     // Dropped in this order.
     pub(super) tracked: Option<TrackedRequest>,
     /// `None` for exempt and refused requests, and once the last frame holds it.
-    #[expect(dead_code, reason = "held until it is dropped")]
     pub(super) count: Option<Count>,
 }
 
@@ -154,7 +153,7 @@ where
         };
         let data = frame.data_ref();
         let is_large = data.is_some_and(|data| data.remaining() >= LARGE_FRAME);
-        let frame = if is_large && inner.is_end_stream() {
+        let frame = if is_large && in_flight.count.is_some() && inner.is_end_stream() {
             frame.map_data(|data| in_flight.move_into(data))
         } else {
             frame

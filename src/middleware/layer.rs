@@ -139,8 +139,8 @@ impl<R, E> DrainLayer<R, E> {
     /// Use it for liveness checks and metrics. Otherwise they count as new requests in the lame duck, and are
     /// refused while draining. A later call replaces an earlier one.
     ///
-    /// While draining, exempt requests still reach the inner service. If it is not ready, they are refused
-    /// like others, because a refusal must not wait.
+    /// While draining, exempt requests still reach the inner service. One that arrives when that is not ready is refused
+    /// like others, because a refusal must not wait. One that waits since before draining counts until it is called.
     ///
     /// `f` is cloned as in [`refuse_with`](Self::refuse_with). To name the type of the layer, pass a
     /// function pointer.

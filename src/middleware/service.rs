@@ -13,9 +13,9 @@ use tower_service::Service;
 use super::body::{InFlight, ResponseBody};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
-use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply};
+use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply, cancelled};
 use super::stream_end::ChooseStreams;
-use crate::drain::{Drain, Phase, Reached, Registry, TrackedRequest};
+use crate::drain::{CancelReply, Drain, Phase, Reached, Registry, TrackedRequest};
 #[cfg(feature = "tracing")]
 use crate::drain::{MethodText, PathText};
 use crate::gate::{Count, GateRef, Permit};
@@ -34,7 +34,8 @@ use crate::gate::{Count, GateRef, Permit};
 ///
 /// So a clone that is polled, found not ready, and kept without a call delays the drain until it is dropped. Load
 /// balancers over services, such as tower's `Steer` and `Balance`, keep the services that they poll: add this layer
-/// outside of them.
+/// outside of them. The same holds for a `Buffer` over a clone, or over a middleware that puts a clone in place of the
+/// service it calls: if the message that it waits for is cancelled, the count remains until the next one.
 pub struct DrainService<S, R = DefaultRefusal, E = NeverExempt> {
     pub(super) inner: S,
     pub(super) gate: GateRef,
@@ -141,7 +142,11 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let rule = ConnectionRule::of(&request);
         self.is_fresh = false;
-        if self.exempt.is_exempt(&request) && !self.must_refuse {
+        let is_exempt = match self.waiting {
+            None => self.exempt.is_exempt(&request),
+            Some(_) => self.is_exempt_after_wait(&request),
+        };
+        if is_exempt && !self.must_refuse {
             self.waiting = None;
             return self.call_inner(request, InFlight::default(), rule);
         }
@@ -155,7 +160,11 @@ where
         if self.settings.share_permit {
             share(&mut request, count.clone());
         }
-        let tracked = self.registry.map(|registry| self.track(registry, &request));
+        let tracked = match self.registry.map(|registry| self.track(registry, &request)) {
+            Some(Err(reply)) => return self.cancelled(reply, rule),
+            Some(Ok(tracked)) => Some(tracked),
+            None => None,
+        };
         let in_flight = InFlight {
             tracked,
             count: Some(count),
@@ -217,20 +226,52 @@ impl<S, R, E> DrainService<S, R, E> {
                 let new = || Box::new(Waiting::Kept(Reached::new(self.gate, Phase::Draining)));
                 let waiting = self.waiting.insert(waiting.unwrap_or_else(new));
                 if let Waiting::Kept(draining) = &mut **waiting {
-                    // Registered before the next look at the phase: draining wakes the task.
-                    let _ = Pin::new(draining).poll(cx);
+                    // Draining may have started since the look above.
+                    if Pin::new(draining).poll(cx).is_ready() {
+                        self.waiting = None;
+                        self.must_refuse = true;
+                        return Poll::Ready(Ok(()));
+                    }
                 }
             }
         }
         inner
     }
 
+    /// If the closure panics, the request is released.
+    #[cold]
+    #[inline(never)]
+    fn is_exempt_after_wait<ReqBody>(&mut self, request: &Request<ReqBody>) -> bool
+    where
+        E: Exempt<ReqBody>,
+    {
+        let waiting = self.waiting.take();
+        let is_exempt = self.exempt.is_exempt(request);
+        self.waiting = waiting;
+        is_exempt
+    }
+
     /// Out of line, like the refusal, to keep the path of other requests short.
     #[inline(never)]
-    fn track<B>(&self, registry: &'static Registry, request: &Request<B>) -> TrackedRequest {
+    fn track<B>(
+        &self,
+        registry: &'static Registry,
+        request: &Request<B>,
+    ) -> Result<TrackedRequest, CancelReply> {
         let (method, path) = (request.method().as_str(), path_or_authority(request));
         let reply = cancel_reply(request, self.settings.retry_after);
         registry.insert(method, path, reply)
+    }
+
+    /// The request was cancelled before its turn.
+    #[cold]
+    #[inline(never)]
+    fn cancelled<F, ResBody>(
+        &self,
+        reply: CancelReply,
+        rule: ConnectionRule,
+    ) -> ResponseFuture<F, ResBody> {
+        ResponseFuture::refused(cancelled(reply, rule), self.gate, rule)
     }
 
     #[cold]

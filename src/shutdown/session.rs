@@ -131,7 +131,9 @@ pub(super) async fn close_connections(drain: &Drain, ended: &ServerEnd) {
 ///
 /// The maximum counts from the beginning of the lame duck, which may have been before the signal.
 pub(super) async fn lame_duck_over(drain: &Drain, config: &Config) {
-    let longest = announce_end(drain, config.lame_duck);
+    let since = drain.gate().history().lame_duck_since;
+    let longest = since.and_then(|since| since.checked_add(config.lame_duck));
+    drain.announce_lame_duck_end(longest);
     let early = async {
         if config.min_failed_probes.is_none() && config.quiet_period.is_none() {
             pending().await
@@ -145,18 +147,6 @@ pub(super) async fn lame_duck_over(drain: &Drain, config: &Config) {
         event!(info, "lame duck ended: maximum reached");
     };
     first(longest, early).await;
-}
-
-/// Records when the lame duck ends at the latest, and wakes those who say goodbye before.
-fn announce_end(drain: &Drain, longest: Duration) -> Option<Instant> {
-    let mut history = drain.gate().history();
-    let since = history.lame_duck_since;
-    let end = since.and_then(|since| since.checked_add(longest));
-    history.set_deadline(Phase::LameDuck, end);
-    history.lame_duck_end = end;
-    drop(history);
-    drain.gate().wake(Phase::Serving, Phase::Closing);
-    end
 }
 
 /// Waits until readiness has failed this often since the lame duck began.

@@ -321,7 +321,7 @@ fn silent_connections_do_not_fail_a_shutdown_with_flush() {
     }
     server.signal(SIGTERM);
     server.logged("connections were still open: abandoned");
-    server.exit().with(0).said("server: None");
+    server.exit().with(0).said("ended_after: None");
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn one_of_a_storm(drain: &Drain, nth: usize) -> usize {
 /// `drained` would wait forever for a request that was missed.
 #[test]
 fn cancelling_while_draining_misses_no_request_that_is_being_admitted() {
-    let missed = (0..5_000).filter(|turn| {
+    let missed = (0..2_000).filter(|turn| {
         let drain = Drain::new();
         let never = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
         let service = tracked(&drain, never);
@@ -180,7 +180,7 @@ fn cancelling_while_draining_misses_no_request_that_is_being_admitted() {
         let meet = || {
             started.fetch_add(1, Ordering::AcqRel);
             while started.load(Ordering::Acquire) < 2 {
-                std::hint::spin_loop();
+                thread::yield_now();
             }
         };
         let mut response = thread::scope(|scope| {
@@ -221,7 +221,7 @@ fn requests_that_come_after_a_final_cancel_are_cancelled_and_later_drains_are_no
     // Its turn has come.
     assert!(Service::<Request<Body>>::poll_ready(&mut second, cx).is_ready());
     let mut cancelled = task::spawn(second.call(get("/second")));
-    assert_eq!(drain.requests()[0].path(), "/second");
+    assert!(drain.requests().is_empty(), "its handler does not start");
     let refusal = assert_ready_ok!(cancelled.poll());
     assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop((refusal, cancelled, second, service));
@@ -252,7 +252,7 @@ fn a_waker_that_panics_keeps_no_other_request_from_being_cancelled() {
     let waker = Waker::from(Arc::new(Panics));
     let cx = &mut Context::from_waker(&waker);
     assert!(Pin::new(&mut first).poll(cx).is_pending());
-    catch_unwind(AssertUnwindSafe(|| drain.cancel())).unwrap_err();
+    assert_eq!(drain.cancel(), 9);
     for response in &mut responses {
         assert!(response.is_woken());
         assert_ready_ok!(response.poll());
