@@ -66,8 +66,8 @@ impl Drain {
     /// are admitted or refused as before.
     ///
     /// Once draining has started, it also cancels the requests that were admitted before and have not reached the
-    /// inner service: those that wait until it is ready are answered when their turn comes, and their handlers do not
-    /// start. They are not in the number that is returned.
+    /// inner service: those that wait until it is ready are cancelled when their turn comes, after one poll of the handler.
+    /// They are not in the number that is returned.
     ///
     /// # Examples
     ///
@@ -131,33 +131,31 @@ impl RegistryOwner {
 // === impl Registry ===
 
 impl Registry {
-    /// Adds a request. If it comes after a final cancel, returns how to answer instead.
+    /// Adds a request. If it comes after a final cancel, it is cancelled.
     pub(crate) fn insert(
         &'static self,
         method: &str,
         path: &str,
         reply: CancelReply,
-    ) -> Result<TrackedRequest, CancelReply> {
+    ) -> TrackedRequest {
         let since = Instant::now();
         let shard = self.shards.current();
         let mut slots = lock(shard);
-        if slots.cancels {
-            return Err(reply);
-        }
         let slot = slots.take(shard);
+        let cancelled = slots.cancels;
         // Locked before the shard is released, so that no reader finds a used slot without a request.
         let mut state = lock(&slot.state);
         drop(slots);
         state.request = Some(Entry {
             since,
             stage: RequestStage::Handler,
-            cancelled: false,
+            cancelled,
             reply,
             waker: None,
         });
         state.method.set(method);
         state.path.set(path);
-        Ok(TrackedRequest { slot })
+        TrackedRequest { slot }
     }
 
     /// Returns all requests, oldest first.
@@ -259,7 +257,7 @@ mod tests {
     fn readers_visit_what_is_in_flight_and_not_what_once_was() {
         let registry = registry();
         let mut burst: Vec<_> = (0..10_000)
-            .map(|_| registry.insert("GET", "/", REPLY).ok())
+            .map(|_| registry.insert("GET", "/", REPLY))
             .collect();
         let slots = used(registry);
         assert_eq!(slots.len(), 10_000);
@@ -269,7 +267,7 @@ mod tests {
         }
         // The slots are used again.
         let again: Vec<_> = (0..10_000)
-            .map(|_| registry.insert("GET", "/", REPLY).ok())
+            .map(|_| registry.insert("GET", "/", REPLY))
             .collect();
         assert_eq!(used(registry), slots);
         drop(again);
@@ -280,7 +278,7 @@ mod tests {
     fn the_slots_in_use_are_found_in_any_pattern() {
         let registry = registry();
         let mut requests: Vec<_> = (0..200)
-            .map(|_| Some(registry.insert("GET", "/", REPLY).ok()))
+            .map(|_| Some(registry.insert("GET", "/", REPLY)))
             .collect();
         for step in [3, 2, 7] {
             for request in requests.iter_mut().step_by(step) {
@@ -290,7 +288,7 @@ mod tests {
             assert_eq!(registry.requests().len(), requests.iter().flatten().count());
         }
         for request in &mut requests {
-            request.get_or_insert_with(|| registry.insert("GET", "/", REPLY).ok());
+            request.get_or_insert_with(|| registry.insert("GET", "/", REPLY));
         }
         assert_eq!((used(registry).len(), registry.cancel(false)), (200, 200));
     }

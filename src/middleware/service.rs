@@ -13,9 +13,9 @@ use tower_service::Service;
 use super::body::{InFlight, ResponseBody};
 use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
-use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply, cancelled};
+use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply};
 use super::stream_end::ChooseStreams;
-use crate::drain::{CancelReply, Drain, Phase, Reached, Registry, TrackedRequest};
+use crate::drain::{Drain, Phase, Reached, Registry, TrackedRequest};
 #[cfg(feature = "tracing")]
 use crate::drain::{MethodText, PathText};
 use crate::gate::{Count, GateRef, Permit};
@@ -160,11 +160,7 @@ where
         if self.settings.share_permit {
             share(&mut request, count.clone());
         }
-        let tracked = match self.registry.map(|registry| self.track(registry, &request)) {
-            Some(Err(reply)) => return self.cancelled(reply, rule),
-            Some(Ok(tracked)) => Some(tracked),
-            None => None,
-        };
+        let tracked = self.registry.map(|registry| self.track(registry, &request));
         let in_flight = InFlight {
             tracked,
             count: Some(count),
@@ -239,8 +235,7 @@ impl<S, R, E> DrainService<S, R, E> {
     }
 
     /// If the closure panics, the request is released.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn is_exempt_after_wait<ReqBody>(&mut self, request: &Request<ReqBody>) -> bool
     where
         E: Exempt<ReqBody>,
@@ -253,25 +248,10 @@ impl<S, R, E> DrainService<S, R, E> {
 
     /// Out of line, like the refusal, to keep the path of other requests short.
     #[inline(never)]
-    fn track<B>(
-        &self,
-        registry: &'static Registry,
-        request: &Request<B>,
-    ) -> Result<TrackedRequest, CancelReply> {
+    fn track<B>(&self, registry: &'static Registry, request: &Request<B>) -> TrackedRequest {
         let (method, path) = (request.method().as_str(), path_or_authority(request));
         let reply = cancel_reply(request, self.settings.retry_after);
         registry.insert(method, path, reply)
-    }
-
-    /// The request was cancelled before its turn.
-    #[cold]
-    #[inline(never)]
-    fn cancelled<F, ResBody>(
-        &self,
-        reply: CancelReply,
-        rule: ConnectionRule,
-    ) -> ResponseFuture<F, ResBody> {
-        ResponseFuture::refused(cancelled(reply, rule), self.gate, rule)
     }
 
     #[cold]
