@@ -17,15 +17,10 @@ use crate::gate::{GateRef, Waiter, lock};
 /// The connections of a drain.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Mutex<Open>,
+    /// Those that are open, by address.
+    open: Mutex<BTreeMap<usize, Arc<Closed>>>,
     /// Set once a shutdown has announced the end of a lame duck, so that connections do not ask before.
     end_announced: OnceLock<()>,
-}
-
-#[derive(Default)]
-struct Open {
-    last: u64,
-    connections: BTreeMap<u64, Arc<Closed>>,
 }
 
 /// Set once the connection has ended or must end: the one that sets it counts it.
@@ -36,7 +31,6 @@ pub(crate) struct OpenConnection {
     drain: Drain,
     // A copy, so that a poll does not read what other connections write.
     gate: GateRef,
-    number: u64,
     closed: Arc<Closed>,
     waiter: Waiter,
 }
@@ -44,16 +38,14 @@ pub(crate) struct OpenConnection {
 impl Drain {
     /// Returns the number of watched connections that are open.
     pub(crate) fn open_connections(&self) -> usize {
-        lock(&self.shared.connections.open).connections.len()
+        lock(&self.shared.connections.open).len()
     }
 
     /// Closes the watched connections that are open, and returns how many this call closed.
     pub(crate) fn close_open_connections(&self) -> usize {
-        let mut open: Vec<_> = lock(&self.shared.connections.open)
-            .connections
-            .values()
-            .cloned()
-            .collect();
+        let connections = lock(&self.shared.connections.open);
+        let mut open: Vec<_> = connections.values().cloned().collect();
+        drop(connections);
         open.retain(|closed| closed.set(()).is_ok());
         self.gate().wake(Phase::Serving, Phase::Closing);
         open.len()
@@ -90,17 +82,12 @@ impl Drain {
 impl OpenConnection {
     pub(crate) fn new(drain: Drain) -> Self {
         let closed = Arc::<Closed>::default();
-        let mut open = lock(&drain.shared.connections.open);
-        open.last += 1;
-        let number = open.last;
-        open.connections.insert(number, closed.clone());
-        drop(open);
+        lock(&drain.shared.connections.open).insert(address(&closed), closed.clone());
         let gate = drain.gate();
         Self {
             waiter: gate.waiter(Phase::Closing),
             gate,
             drain,
-            number,
             closed,
         }
     }
@@ -136,11 +123,15 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         let mut open = lock(&self.drain.shared.connections.open);
-        open.connections.remove(&self.number);
-        let none_open = open.connections.is_empty();
+        open.remove(&address(&self.closed));
+        let none_open = open.is_empty();
         drop(open);
         if none_open {
             self.gate.wake_others();
         }
     }
+}
+
+fn address(closed: &Arc<Closed>) -> usize {
+    Arc::as_ptr(closed).addr()
 }

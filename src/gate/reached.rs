@@ -17,25 +17,17 @@ use super::handle::{Gate, GateRef};
 use super::lock;
 use super::word::Phase;
 
-/// The tasks that wait for a change of a gate.
+/// The tasks that wait for a change of a gate: by phase, so that a change finds those whom it concerns, and by the
+/// address of the waker.
 #[derive(Default)]
-pub(super) struct Waiters(Mutex<Registered>);
-
-#[derive(Default)]
-struct Registered {
-    last: u64,
-    /// By phase, so that a change finds those whom it concerns.
-    wakers: BTreeMap<Key, Arc<Waker>>,
-}
-
-type Key = (Phase, u64);
+pub(super) struct Waiters(Mutex<BTreeMap<(Phase, usize), Arc<Waker>>>);
 
 /// A task that waits for a change of a gate. Dropping it ends the registration.
 pub(crate) struct Waiter {
     gate: &'static Gate,
     phase: Phase,
-    /// The key of the registration, and its waker.
-    registered: Option<(Key, Arc<Waker>)>,
+    /// The waker that is registered.
+    registered: Option<Arc<Waker>>,
 }
 
 /// Future that resolves once a [`Phase`] or a later one is reached.
@@ -66,9 +58,9 @@ pub struct Reached {
 impl Waiters {
     /// Wakes the tasks that wait for a phase later than `after`, up to `to`.
     pub(super) fn wake(&self, after: Option<Phase>, to: Phase) {
-        let after = after.map_or(Unbounded, |phase| Excluded((phase, u64::MAX)));
+        let after = after.map_or(Unbounded, |phase| Excluded((phase, usize::MAX)));
         let registered = lock(&self.0);
-        let waiting = registered.wakers.range((after, Included((to, u64::MAX))));
+        let waiting = registered.range((after, Included((to, usize::MAX))));
         // Cloning an `Arc` runs no code of the waker's.
         let wakers: Vec<_> = waiting.map(|(_, waker)| waker.clone()).collect();
         drop(registered);
@@ -84,13 +76,6 @@ pub(crate) fn wake_each<W>(wakers: Vec<W>, wake: impl Fn(W)) {
             // Its drop may panic too.
             mem::forget(panic);
         }
-    }
-}
-
-impl Registered {
-    fn new_key(&mut self, phase: Phase) -> Key {
-        self.last += 1;
-        (phase, self.last)
     }
 }
 
@@ -112,30 +97,32 @@ impl Waiter {
     /// change before the caller's next look at the gate.
     pub(crate) fn register(&mut self, waker: &Waker) -> bool {
         let registered = self.registered.as_ref();
-        if registered.is_some_and(|(_, registered)| registered.will_wake(waker)) {
+        if registered.is_some_and(|registered| registered.will_wake(waker)) {
             return false;
         }
         let waker = Arc::new(waker.clone());
         let mut waiters = lock(&self.gate.rare.waiters.0);
-        let key = match &self.registered {
-            Some((key, _)) => *key,
-            None => waiters.new_key(self.phase),
-        };
-        let before = waiters.wakers.insert(key, waker.clone());
+        let before = self.registered.replace(waker.clone());
+        let removed = before
+            .as_ref()
+            .and_then(|before| waiters.remove(&self.key(before)));
+        waiters.insert(self.key(&waker), waker);
         drop(waiters);
         // A waker may run any code when it is dropped, so that happens without the lock.
-        drop(before);
-        self.registered = Some((key, waker));
+        drop((before, removed));
         true
     }
-}
 
-impl Waiter {
     fn deregister(&mut self) {
-        if let Some((key, _)) = self.registered.take() {
-            let removed = lock(&self.gate.rare.waiters.0).wakers.remove(&key);
+        if let Some(registered) = self.registered.take() {
+            let key = self.key(&registered);
+            let removed = lock(&self.gate.rare.waiters.0).remove(&key);
             drop(removed);
         }
+    }
+
+    fn key(&self, waker: &Arc<Waker>) -> (Phase, usize) {
+        (self.phase, Arc::as_ptr(waker).addr())
     }
 }
 

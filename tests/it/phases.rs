@@ -341,3 +341,66 @@ fn a_permit_that_is_dropped_while_its_task_unwinds_may_wake_a_waker_that_panics(
     std::panic::catch_unwind(handler).unwrap_err();
     assert_eq!(drain.phase(), Phase::Drained);
 }
+
+/// Uses the drain when it is woken and when it is dropped, as any task may.
+struct Uses(Drain);
+
+impl Uses {
+    fn all(&self) {
+        self.0.status();
+        self.0.connections();
+        self.0.requests();
+        self.0.record_failed_probe();
+        let mut other = task::spawn(self.0.drained());
+        let _ = other.poll();
+    }
+}
+
+impl Wake for Uses {
+    fn wake(self: Arc<Self>) {
+        self.all();
+    }
+}
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        self.all();
+    }
+}
+
+/// On a separate thread, because a failure is a deadlock.
+#[test]
+fn a_waker_may_use_the_drain() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let drain = Drain::new();
+        let permit = drain.try_acquire().unwrap();
+        let (_client, io) = tokio::io::duplex(1);
+        let never = hyper::service::service_fn(|_| {
+            std::future::pending::<Result<http::Response<String>, std::io::Error>>()
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(hyper_util::rt::TokioIo::new(io), never);
+        let mut connection = Box::pin(drain.watch(connection));
+        let mut waits = [Phase::LameDuck, Phase::Closing, Phase::Drained]
+            .map(|phase| Box::pin(drain.reached(phase)));
+        // Each with a waker of its own, which replaces the one before.
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Uses(drain.clone())));
+            let cx = &mut Context::from_waker(&waker);
+            assert!(connection.as_mut().poll(cx).is_pending());
+            for wait in &mut waits {
+                assert!(wait.as_mut().poll(cx).is_pending());
+            }
+        }
+        drain.lame_duck();
+        drain.close();
+        assert_eq!(drain.close_connections(), 1);
+        drain.start_draining();
+        drop(permit);
+        drop((connection, waits));
+        done.send(drain.phase()).unwrap();
+    });
+    let ended = is_done.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(ended, Ok(Phase::Drained));
+}
