@@ -119,6 +119,13 @@ fn router_drain(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
     subject.serve()
 }
 
+// Around the whole router, as an accept loop can have it.
+#[library_benchmark]
+#[bench::request(subject(Drain::new().layer().layer(serving(router()))))]
+fn drain_router(subject: Boxed<DrainService<Router>, Body>) -> Boxed<DrainService<Router>, Body> {
+    subject.serve()
+}
+
 #[library_benchmark]
 #[bench::request(subject(serving(router().layer(in_flight()))))]
 fn router_in_flight_requests(subject: Boxed<Router, Body>) -> Boxed<Router, Body> {
@@ -129,7 +136,7 @@ library_benchmark_group!(
     name = per_request;
     benchmarks =
         bare, floor, drain, drain_tracking, drain_end_streams, in_flight_requests,
-        router_bare, router_drain, router_in_flight_requests
+        router_bare, router_drain, drain_router, router_in_flight_requests
 );
 
 fn is_installed(program: &str) -> bool {

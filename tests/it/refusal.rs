@@ -220,13 +220,15 @@ fn a_response_made_in_the_lame_duck_closes_even_if_its_request_came_before() {
 }
 
 #[tokio::test]
-async fn a_handler_that_begins_the_lame_duck_closes_its_own_connection() {
+async fn a_handler_that_begins_the_lame_duck_closes_its_own_connection_if_it_is_polled_again() {
     let drain = Drain::new();
     let duck = drain.clone();
     let inner = service_fn(move |_: Request<Body>| {
         let duck = duck.clone();
         async move {
             duck.lame_duck();
+            // The phase is read before each poll.
+            tokio::task::yield_now().await;
             Ok::<_, ()>(hello())
         }
     });
