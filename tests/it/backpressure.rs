@@ -250,45 +250,6 @@ fn released_by_a_panic_of_the_exemption() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// Polls on this thread while another one starts draining.
-#[test]
-fn draining_during_a_poll_wakes_or_refuses() {
-    let mut lost = 0;
-    let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let wait_for = |count: &AtomicUsize, turn| {
-        while count.load(Ordering::Acquire) < turn {
-            thread::yield_now();
-        }
-    };
-    let drains: Vec<_> = (0..20_000).map(|_| Drain::new()).collect();
-    let limited = limited();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for (turn, drain) in drains.iter().enumerate() {
-                wait_for(&started, turn + 1);
-                for _ in 0..turn % 16 {
-                    std::hint::spin_loop();
-                }
-                drain.start_draining();
-                done.store(turn + 1, Ordering::Release);
-            }
-        });
-        for (turn, drain) in drains.iter().enumerate() {
-            let mut service = drain.layer().layer(limited.clone());
-            if turn % 3 == 0 {
-                service = service.clone();
-            }
-            let mut ready = task::spawn(service.ready());
-            started.store(turn + 1, Ordering::Release);
-            let is_ready = ready.poll().is_ready();
-            wait_for(&done, turn + 1);
-            // A clone may have been counted before.
-            lost += usize::from(!is_ready && !ready.is_woken() && drain.in_flight() == 0);
-        }
-    });
-    assert_eq!(lost, 0);
-}
-
 // With the rest of the crate.
 
 #[tokio::test]

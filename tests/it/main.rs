@@ -22,3 +22,4 @@ mod sockets;
 mod support;
 mod tracking;
 mod waits;
+mod wakers;
