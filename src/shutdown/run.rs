@@ -11,8 +11,8 @@ use super::builder::Shutdown;
 use super::outcome::{Cut, ShutdownError, ShutdownReport};
 use super::server::{Server, ServerEnd, ServerOutput, serve};
 use super::session::{
-    FLUSH_GRACE, Session, beside, close_connections, earlier, first, is_ready, lame_duck_over,
-    progress, reached,
+    FLUSH_GRACE, Session, beside, close_connections, closed, earlier, first, is_ready,
+    lame_duck_over, progress, reached,
 };
 use super::signal::Signal;
 use crate::drain::{Drain, Phase, Reached};
@@ -137,11 +137,7 @@ impl<O, F> Shutdown<O, F> {
 
         // Serving, until the trigger fires, something else closes the drain, or the server ends.
         let triggered = async { Some(on.await.into()) };
-        let closed = async {
-            first(drain.closing(), ended.reached()).await;
-            None
-        };
-        let condition = first(triggered, closed);
+        let condition = first(triggered, closed(&drain, &ended));
         let signal = session.server.as_mut().serve_until(condition).await;
         drain.gate().history().is_committed = true;
         // Polled before the shutdown has any visible effect, which may cause someone to force it.

@@ -46,16 +46,12 @@ where
         first(forced, served).await
     }
 
-    /// Waits until the server has ended, or something has closed the drain.
+    /// Like [`until`](Self::until). Also ends, with `None`, once the server has ended or something has closed the drain.
     pub(super) async fn until_closed<T>(
         &mut self,
         condition: impl Future<Output = T>,
     ) -> Result<Option<T>, Cut> {
-        let (drain, ended) = (self.drain, self.ended);
-        let closed = async {
-            first(drain.closing(), ended.reached()).await;
-            None
-        };
+        let closed = closed(self.drain, self.ended);
         self.until(first(async { Some(condition.await) }, closed))
             .await
     }
@@ -117,6 +113,12 @@ where
             }
         }
     }
+}
+
+/// Waits until the server has ended, or something has closed the drain.
+pub(super) async fn closed<T>(drain: &Drain, ended: &ServerEnd) -> Option<T> {
+    first(drain.closing(), ended.reached()).await;
+    None
 }
 
 /// Closes the watched connections that are left, and waits until the server has ended.
