@@ -119,7 +119,7 @@ impl GateRef {
     pub(crate) fn enter(self) -> Option<Count> {
         let shard = self.shard();
         let phase = shard.enter(self.generation)?;
-        if phase == Phase::LameDuck {
+        if phase != Phase::Serving {
             record_arrival(shard);
         }
         Some(Count::new(shard))
@@ -139,7 +139,7 @@ impl GateRef {
         self.gate.rare.refused.add(self.generation);
     }
 
-    /// Returns when a request last arrived in a lame duck.
+    /// Returns when a request last arrived in a lame duck or in closing.
     pub(crate) fn last_arrival(self) -> Option<Instant> {
         let last = |shard: &Shard| *lock(&shard.local.last_arrival);
         self.gate.shards.iter().filter_map(last).max()

@@ -105,7 +105,7 @@ pub(super) struct Config {
     pub(super) settle: Duration,
     pub(super) closing: Duration,
     pub(super) timeout: Duration,
-    pub(super) flush: Option<Duration>,
+    pub(super) flush: Duration,
 }
 
 impl Default for Config {
@@ -115,9 +115,9 @@ impl Default for Config {
             quiet_period: None,
             min_failed_probes: None,
             settle: Duration::from_millis(300),
-            closing: Duration::from_secs(1),
+            closing: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
-            flush: None,
+            flush: Duration::from_secs(5),
         }
     }
 }
@@ -301,7 +301,7 @@ impl<O, F> Shutdown<O, F> {
     /// # let _ = shutdown;
     /// ```
     pub fn flush(mut self, flush: Duration) -> Self {
-        self.config.flush = Some(flush);
+        self.config.flush = flush;
         self
     }
 }

@@ -7,8 +7,6 @@ mod run;
 mod server;
 mod session;
 mod signal;
-#[cfg(all(feature = "listener", unix))]
-mod socket;
 
 pub use self::builder::Shutdown;
 pub use self::outcome::{ShutdownError, ShutdownReport};

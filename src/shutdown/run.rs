@@ -3,16 +3,18 @@
 use std::future::{Future, IntoFuture};
 use std::mem;
 use std::pin::pin;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::builder::Shutdown;
 use super::outcome::{Cut, ShutdownError, ShutdownReport};
+use super::port::Left;
 use super::server::{Server, ServerEnd, ServerOutput, serve};
+#[cfg(feature = "tracing")]
+use super::session::nonzero;
 use super::session::{
-    FLUSH_GRACE, Session, beside, close_connections, closed, earlier, first, is_ready,
-    lame_duck_over, progress, reached,
+    FLUSH_GRACE, SHORTEST_CLOSING, Session, beside, close_connections, closed, earlier, first,
+    is_ready, lame_duck_over, progress, reached,
 };
 use super::signal::Signal;
 use crate::drain::{Drain, Phase, Reached};
@@ -76,8 +78,7 @@ impl<O, F> Shutdown<O, F> {
     /// # Examples
     ///
     /// ```no_run
-    /// use std::time::Duration;
-    ///
+    ///     ///
     /// use tower_drain::{Drain, Shutdown};
     ///
     /// # async fn example(listener: tokio::net::TcpListener, app: axum::Router) {
@@ -152,6 +153,7 @@ impl<O, F> Shutdown<O, F> {
             ..ShutdownReport::default()
         };
         let mut since = Instant::now();
+        let mut left = Left::default();
 
         let completed = async {
             if forced {
@@ -169,13 +171,16 @@ impl<O, F> Shutdown<O, F> {
 
             // Settling the port, before the server is asked to close.
             if !port.is_empty() && ended.get().is_none() && drain.phase() < Phase::Closing {
-                let mut settle = Duration::ZERO;
-                if signal == Some(Signal::Terminate) {
-                    settle = config.settle;
+                let settles = signal == Some(Signal::Terminate);
+                if settles {
                     drain.lame_duck();
-                    set_deadline(&drain, Phase::LameDuck, Instant::now().checked_add(settle));
+                    let settled = Instant::now().checked_add(config.settle);
+                    set_deadline(&drain, Phase::LameDuck, settled);
                 }
-                session.until_closed(port.settle(settle)).await?;
+                port.refuse_handshakes();
+                if settles {
+                    session.until_closed(port.settle(config.settle)).await?;
+                }
             }
 
             // Closing, until the server has ended, or its maximum has passed.
@@ -186,13 +191,17 @@ impl<O, F> Shutdown<O, F> {
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
             set_deadline(&drain, Phase::Closing, closing);
+            let mut traffic = port.traffic(&drain, config.flush);
             let mut background = pin!(first(port.hold(&ended), progress(&drain, since, deadline)));
-            let condition = first(reached(closing), first(drain.draining(), ended.reached()));
+            let still = traffic.stood_still(since.checked_add(SHORTEST_CLOSING));
+            let condition = first(drain.draining(), first(ended.reached(), still));
+            let condition = first(reached(closing), condition);
             session
                 .until(beside(background.as_mut(), condition))
                 .await?;
 
             // Draining, until nothing is in flight.
+            traffic.look_at_requests();
             drain.start_draining();
             set_deadline(&drain, Phase::Draining, deadline);
             let condition = first(drain.drained(), reached(deadline));
@@ -204,22 +213,20 @@ impl<O, F> Shutdown<O, F> {
                 return Err(Cut::TimedOut);
             }
 
-            // Flushing, until the server has ended.
+            // Flushing, until the server has ended and the clients have everything, or nothing moves any more.
             report.drained_after = since.elapsed();
-            let longest = match config.flush {
-                None => deadline,
-                Some(flush) => {
-                    let now = Instant::now();
-                    let deadline = deadline.map(|deadline| deadline.max(now + FLUSH_GRACE));
-                    earlier(deadline, now.checked_add(flush))
+            traffic.look_at_requests();
+            let longest = deadline.map(|at| at.max(Instant::now() + FLUSH_GRACE));
+            let flushed = async {
+                first(ended.reached(), traffic.stood_still(None)).await;
+                if ended.get().is_some() {
+                    traffic.delivered().await;
                 }
             };
-            let condition = first(ended.reached(), reached(longest));
+            let condition = first(flushed, reached(longest));
             session.until(beside(background, condition)).await?;
             report.ended_after = ended.get().map(|at| at.saturating_duration_since(since));
-            if report.ended_after.is_none() && config.flush.is_none() {
-                return Err(Cut::TimedOut);
-            }
+            left = traffic.left();
             session.until(close_connections(&drain, &ended)).await
         }
         .await;
@@ -235,7 +242,7 @@ impl<O, F> Shutdown<O, F> {
             return Err(ShutdownError::Server(error));
         }
         if let Ok(report) = &outcome {
-            log_finished(report);
+            log_finished(report, left);
         }
         outcome
     }
@@ -246,12 +253,20 @@ fn set_deadline(drain: &Drain, phase: Phase, at: Option<Instant>) {
 }
 
 /// An error was logged when it happened.
-fn log_finished(_report: &ShutdownReport) {
+fn log_finished(_report: &ShutdownReport, _left: Left) {
     #[cfg(feature = "tracing")]
     if _report.ended_after.is_none() {
         event!(
             warn,
+            connections = nonzero(_left.open),
+            undelivered = nonzero(_left.undelivered),
             "nothing in flight, but connections were still open: abandoned"
+        );
+    } else if _left.undelivered > 0 {
+        event!(
+            warn,
+            undelivered = _left.undelivered,
+            "the server has ended, but some clients have not acknowledged everything"
         );
     }
     event!(

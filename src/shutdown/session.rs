@@ -20,6 +20,8 @@ use crate::drain::{Drain, Phase, Unfinished};
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How long responses that ended at the deadline have to reach the network.
 pub(super) const FLUSH_GRACE: Duration = Duration::from_millis(100);
+/// How long closing takes at least while connections are open: a distant client has to learn of it.
+pub(super) const SHORTEST_CLOSING: Duration = Duration::from_secs(1);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -194,7 +196,7 @@ pub(super) async fn progress(
         event!(
             info,
             in_flight = _drain.in_flight(),
-            connections = Some(_drain.open_connections()).filter(|open| *open > 0),
+            connections = nonzero(_drain.open_connections()),
             refused = _drain.refused(),
             since_close = ?_since.elapsed(),
             time_left = _deadline.map(|at| tracing::field::debug(at - Instant::now())),
@@ -210,6 +212,12 @@ pub(super) async fn progress(
     }
     #[cfg(not(feature = "tracing"))]
     pending().await
+}
+
+/// For fields of events that are left out if there are none.
+#[cfg(feature = "tracing")]
+pub(super) fn nonzero(number: usize) -> Option<usize> {
+    Some(number).filter(|number| *number > 0)
 }
 
 /// Waits for the first of two futures. Polls `a` first.

@@ -56,7 +56,7 @@ fn imports_point_down() {
                 let Some((_, import)) = line.split_once("crate::") else {
                     continue;
                 };
-                let to = import.split([':', ';', ' ', ',']).next().unwrap();
+                let to = import.split([':', ';', ' ', ',', ')']).next().unwrap();
                 let allowed = to == name || below.contains(&to);
                 assert!(allowed, "{}: {line}", file.display());
                 seen += 1;

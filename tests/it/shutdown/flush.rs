@@ -27,14 +27,54 @@ where
 #[tokio::test(start_paused = true)]
 async fn open_connections_with_nothing_in_flight_are_no_failure() {
     let mut run = flush(&Drain::new(), 2 * SECOND, endless());
-    advance(SECOND).await;
-    assert_pending!(run.poll(), "closing is not cut short");
     advance(2 * SECOND - SECOND / 1_000).await;
     assert_pending!(run.poll());
     advance(SECOND / 1_000).await;
     let report = assert_ready_ok!(run.poll());
     assert_eq!(report.ended_after(), None);
-    assert_eq!(report.drained_after(), SECOND);
+    assert_eq!(report.drained_after(), 2 * SECOND);
+}
+
+/// A client that is asleep costs five seconds, not ten.
+#[tokio::test(start_paused = true)]
+async fn closing_and_flush_are_five_seconds_at_once_by_default() {
+    let mut run = task::spawn(Shutdown::new(&Drain::new(), ready(())).run(|_| endless()));
+    assert_eq!(time_to_end(&mut run).await, 5 * SECOND);
+}
+
+/// A distant client has to learn of it.
+#[tokio::test(start_paused = true)]
+async fn closing_is_not_cut_short_within_its_first_second() {
+    let drain = Drain::new();
+    let mut run = flush(&drain, SECOND / 10, endless());
+    advance(SECOND - SECOND / 1_000).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Closing);
+    advance(SECOND / 1_000).await;
+    assert_ready_ok!(run.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_in_closing_counts_anew() {
+    let drain = Drain::new();
+    let mut service = drain.layer().layer(tower::service_fn(|_| {
+        ready(Ok::<_, ()>(http::Response::new(Body::default())))
+    }));
+    let mut run = flush(&drain, 3 * SECOND, endless());
+    advance(2 * SECOND).await;
+    assert_pending!(run.poll());
+    // It comes and goes between two looks.
+    drop(assert_ready_ok!(task::spawn(service.call(get("/"))).poll()));
+    assert_eq!(time_to_end(&mut run).await, 3 * SECOND);
+    // Other work, too, which is seen at a look.
+    let drain = Drain::new();
+    let mut run = flush(&drain, 3 * SECOND, endless());
+    let permit = drain.try_acquire().unwrap();
+    advance(2 * SECOND).await;
+    assert_pending!(run.poll());
+    drop(permit);
+    // Its end is seen at the next look.
+    assert_eq!(time_to_end(&mut run).await, 3 * SECOND + SECOND / 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,10 +150,11 @@ async fn force_ends_it() {
     let (force, forced) = oneshot::channel::<()>();
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt))
         .force_on(forced)
+        .closing(SECOND)
         .flush(5 * SECOND);
     let mut run = task::spawn(shutdown.run(|_| endless()));
     assert_pending!(run.poll());
-    advance(2 * SECOND).await;
+    advance(4 * SECOND).await;
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Drained);
     force.send(()).unwrap();

@@ -19,6 +19,7 @@ where
 {
     let (force, send) = signal();
     let shutdown = Shutdown::new(drain, ready(Signal::Terminate)).lame_duck(lame_duck);
+    let shutdown = shutdown.closing(SECOND);
     let mut run = task::spawn(shutdown.force_on(force).run(|_| server));
     assert_pending!(run.poll());
     (run, send)

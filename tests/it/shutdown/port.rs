@@ -2,12 +2,19 @@
 //! accept by hand.
 
 #[cfg(target_os = "linux")]
+mod delivery;
+#[cfg(target_os = "linux")]
 mod filter;
+#[cfg(target_os = "linux")]
+mod settle;
 
 use std::future::ready;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::task::Poll;
 use std::thread;
 
 use socket2::{Domain, Socket, Type};
@@ -30,6 +37,56 @@ fn local() -> TcpListener {
     listener("127.0.0.1:0")
 }
 
+/// A connection whose first request has been read.
+fn used(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = accept(listener);
+    client.write_all(b"asks").unwrap();
+    server.read_exact(&mut [0; 4]).unwrap();
+    (client, server)
+}
+
+/// A Unix socket, about which the kernel cannot be asked.
+fn unix(folder: &tempfile::TempDir) -> (UnixListener, PathBuf) {
+    let path = folder.path().join("socket");
+    (UnixListener::bind(&path).unwrap(), path)
+}
+
+/// Polls until the kernel's answers have led to this phase. The clock does not move.
+#[track_caller]
+fn until<F: Future<Output = Outcome>>(run: &mut Spawn<F>, drain: &Drain, phase: Phase) {
+    let start = std::time::Instant::now();
+    while drain.phase() < phase {
+        assert!(start.elapsed() < PATIENCE, "{:?}", drain.phase());
+        assert_pending!(run.poll());
+        thread::yield_now();
+    }
+}
+
+/// Waits for the kernel's answer to the question under way. It may have come within the last poll.
+#[track_caller]
+fn answered<F: Future<Output = Outcome>>(run: &mut Spawn<F>) {
+    let start = std::time::Instant::now();
+    while !run.is_woken() && start.elapsed() < 100 * MILLISECOND {
+        thread::yield_now();
+    }
+    assert_pending!(run.poll());
+}
+
+/// Polls until the shutdown has ended. The clock does not move.
+#[track_caller]
+fn ends<F: Future<Output = Outcome>>(run: &mut Spawn<F>) -> Outcome {
+    let start = std::time::Instant::now();
+    loop {
+        if let Poll::Ready(outcome) = run.poll() {
+            return outcome;
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        thread::yield_now();
+    }
+}
+
 /// A shutdown that has just started, of a server on this listener.
 fn terminate<L: AsFd, S>(
     drain: &Drain,
@@ -43,7 +100,7 @@ where
     let shutdown = shutdown.listener(listener).unwrap().flush(Duration::ZERO);
     let mut run = task::spawn(shutdown.run(|_| server));
     assert_pending!(run.poll());
-    assert_eq!(drain.phase(), Phase::LameDuck);
+    assert!(drain.phase() >= Phase::LameDuck);
     run
 }
 
@@ -102,8 +159,10 @@ fn accept(listener: &TcpListener) -> TcpStream {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_is_asked_to_close_after_the_port_has_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, _) = unix(&folder);
     let drain = Drain::new();
-    let mut run = terminate(&drain, &local(), endless());
+    let mut run = terminate(&drain, &listener, endless());
     advance(299 * MILLISECOND).await;
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::LameDuck);
@@ -119,6 +178,7 @@ async fn the_server_is_asked_to_close_after_the_port_has_settled() {
 async fn it_settles_after_the_lame_duck() {
     let drain = Drain::new();
     let listener = local();
+    let _connection = used(&listener);
     let shutdown = Shutdown::new(&drain, ready(Signal::Terminate))
         .listener(&listener)
         .unwrap()
@@ -134,28 +194,33 @@ async fn it_settles_after_the_lame_duck() {
     #[cfg(target_os = "linux")]
     assert_silent(listener.local_addr().unwrap());
     advance(SECOND).await;
-    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), 3 * SECOND);
+    assert_eq!(ends(&mut run).unwrap().lame_duck(), 3 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupt_does_not_wait_for_it() {
     let drain = Drain::new();
     let listener = local();
+    let _connection = used(&listener);
+    let _waits = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).listener(&listener);
     let mut run = task::spawn(shutdown.unwrap().run(idle));
-    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), Duration::ZERO);
+    assert_eq!(ends(&mut run).unwrap().lame_duck(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiting_connections_are_accepted_before_the_server_is_asked_to_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, path) = unix(&folder);
+    let _client = UnixStream::connect(path).unwrap();
     let drain = Drain::new();
-    let listener = local();
-    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut run = terminate(&drain, &listener, endless());
-    advance(900 * MILLISECOND).await;
-    assert_pending!(run.poll());
+    for _ in 0..9 {
+        advance(100 * MILLISECOND).await;
+        assert_pending!(run.poll());
+    }
     assert_eq!(drain.phase(), Phase::LameDuck, "one is in the queue");
-    accept(&listener);
+    listener.accept().unwrap();
     advance(5 * MILLISECOND).await;
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Closing);
@@ -163,16 +228,17 @@ async fn waiting_connections_are_accepted_before_the_server_is_asked_to_close() 
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_accept_gets_one_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, path) = unix(&folder);
+    let _client = UnixStream::connect(path).unwrap();
     let drain = Drain::new();
-    let listener = local();
-    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut run = terminate(&drain, &listener, endless());
     advance(300 * MILLISECOND).await;
     assert_pending!(run.poll());
     advance(999 * MILLISECOND).await;
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::LameDuck);
-    advance(MILLISECOND).await;
+    advance(5 * MILLISECOND).await;
     assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Closing);
 }
@@ -199,53 +265,79 @@ async fn force_ends_it_at_once() {
 async fn it_is_left_alone_once_something_else_has_closed_the_drain() {
     let drain = Drain::new();
     let listener = local();
+    let _connection = used(&listener);
     let shutdown = Shutdown::new(&drain, pending::<()>()).listener(&listener);
     let mut run = task::spawn(shutdown.unwrap().run(idle));
     assert_pending!(run.poll());
     drain.close();
-    assert_eq!(assert_ready_ok!(run.poll()).lame_duck(), Duration::ZERO);
+    assert_eq!(ends(&mut run).unwrap().lame_duck(), Duration::ZERO);
     // While it settles, too.
     let drain = Drain::new();
     let mut run = terminate(&drain, &listener, until_drained(drain.clone()));
     drain.start_draining();
-    assert_ready_ok!(run.poll());
+    ends(&mut run).unwrap();
     // And if the server has ended.
     let drain = Drain::new();
     let shutdown = Shutdown::new(&drain, pending::<()>()).listener(&listener);
     let mut run = task::spawn(shutdown.unwrap().run(|_| ready(())));
-    assert_ready_ok!(run.poll());
+    ends(&mut run).unwrap();
+}
+
+/// As Go does. A client that comes later gets an error at once, instead of a connection that is reset.
+#[tokio::test(start_paused = true)]
+async fn the_path_of_a_unix_socket_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, path) = unix(&folder);
+    let _waits = UnixStream::connect(&path).unwrap();
+    let _run = terminate(&Drain::new(), &listener, endless());
+    let error = UnixStream::connect(&path).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    listener.accept().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unix_socket_settles_without_a_filter() {
+async fn a_path_that_somebody_else_has_taken_over_is_left() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let listener = UnixListener::bind(&path).unwrap();
+    let (listener, path) = unix(&folder);
     let drain = Drain::new();
-    let mut run = terminate(&drain, &listener, endless());
+    let (on, send) = signal();
+    let shutdown = Shutdown::new(&drain, on).listener(&listener).unwrap();
+    let mut run = task::spawn(shutdown.run(|_| endless()));
+    assert_pending!(run.poll());
+    std::fs::remove_file(&path).unwrap();
+    let next = UnixListener::bind(&path).unwrap();
+    send.send(Signal::Terminate).unwrap();
+    assert_pending!(run.poll());
     let _client = UnixStream::connect(&path).unwrap();
-    advance(300 * MILLISECOND).await;
+    next.accept().unwrap();
+    // It may also be gone.
+    let (on, send) = signal();
+    let shutdown = Shutdown::new(&Drain::new(), on).listener(&next).unwrap();
+    let mut run = task::spawn(shutdown.run(|_| endless()));
     assert_pending!(run.poll());
-    assert_eq!(drain.phase(), Phase::LameDuck, "one is in the queue");
-    listener.accept().unwrap();
-    advance(5 * MILLISECOND).await;
+    std::fs::remove_file(&path).unwrap();
+    send.send(Signal::Terminate).unwrap();
     assert_pending!(run.poll());
-    assert_eq!(drain.phase(), Phase::Closing);
 }
 
 /// Without a filter, a duplicate would make the kernel accept connections for a server that has ended.
 #[tokio::test(start_paused = true)]
 async fn a_port_without_a_filter_closes_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let listener = UnixListener::bind(&path).unwrap();
+    let (listener, path) = unix(&folder);
+    // Not removed, because it is not this path to which the socket was bound.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&path, &elsewhere).unwrap();
     let drain = Drain::new();
     let mut run = terminate(&drain, &listener, endless());
+    UnixStream::connect(&elsewhere).unwrap();
     drop(listener);
     advance(300 * MILLISECOND).await;
     assert_pending!(run.poll());
+    advance(SECOND).await;
+    assert_pending!(run.poll());
     assert_eq!(drain.phase(), Phase::Closing);
-    UnixStream::connect(&path).unwrap_err();
+    UnixStream::connect(&elsewhere).unwrap_err();
 }
 
 #[test]

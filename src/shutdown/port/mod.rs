@@ -1,33 +1,61 @@
 //! Closes the port without losing a connection: first the handshakes, then the accept queue, then the socket.
 
-use std::convert::Infallible;
-use std::future::pending;
+#[cfg(not(all(feature = "listener", target_os = "linux")))]
+mod absent;
+#[cfg(all(feature = "listener", target_os = "linux"))]
+mod inet_diag;
+#[cfg(all(feature = "listener", target_os = "linux"))]
+mod kernel;
+mod settling;
 #[cfg(all(feature = "listener", unix))]
+mod socket;
+mod still;
+mod tcp;
+mod traffic;
+
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::io;
 #[cfg(all(feature = "listener", unix))]
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+#[cfg(not(all(feature = "listener", target_os = "linux")))]
+use self::absent::Kernel;
+#[cfg(not(all(feature = "listener", unix)))]
+use self::absent::Socket;
+#[cfg(all(feature = "listener", target_os = "linux"))]
+use self::kernel::Kernel;
+use self::settling::{Missing, Settling};
+#[cfg(all(feature = "listener", unix))]
+use self::socket::{InheritedSockets, Socket};
+pub(super) use self::still::Left;
+use self::tcp::TcpSocket;
+use self::traffic::Traffic;
 #[cfg(all(feature = "listener", unix))]
 use super::builder::Shutdown;
 use super::server::ServerEnd;
-use super::session::{first, reached};
-#[cfg(all(feature = "listener", unix))]
-use super::socket::{InheritedSockets, Socket};
+#[cfg(feature = "tracing")]
+use super::session::nonzero;
+use super::session::{earlier, reached};
+use crate::drain::Drain;
 
-/// How long the server has to empty the accept queue.
-const LONGEST_QUEUE: Duration = Duration::from_secs(1);
-/// How often to check the accept queue: the kernel wakes a process when it fills, not when it is empty.
+/// How often to look at the accept queue where the kernel cannot be asked: it wakes a process when the queue fills,
+/// not when it is empty.
 const QUEUE_INTERVAL: Duration = Duration::from_millis(5);
-/// How often to check whether the server has closed its own descriptor.
-const HOLD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The sockets that a server listens on, as duplicates.
 #[derive(Debug)]
 pub(super) struct Port {
     sockets: Vec<Socket>,
+    /// `None` if the kernel cannot be asked about any of them.
+    kernel: Option<Kernel>,
+    /// Whether the kernel can be asked about all of them.
+    knows_all: bool,
     #[cfg(all(feature = "listener", unix))]
     inherited: InheritedSockets,
 }
@@ -36,6 +64,8 @@ impl Port {
     pub(super) fn new() -> Self {
         Self {
             sockets: Vec::new(),
+            kernel: None,
+            knows_all: true,
             // Read now: code that takes the sockets removes the variables from the environment.
             #[cfg(all(feature = "listener", unix))]
             inherited: InheritedSockets::from_env(),
@@ -45,6 +75,10 @@ impl Port {
     #[cfg(all(feature = "listener", unix))]
     pub(super) fn add(&mut self, listener: BorrowedFd<'_>) -> io::Result<()> {
         let socket = Socket::duplicate(listener, &self.inherited)?;
+        if let Err(_error) = socket.add_to(&mut self.kernel) {
+            log_no_answer(&_error);
+            self.knows_all = false;
+        }
         self.sockets.push(socket);
         Ok(())
     }
@@ -53,40 +87,112 @@ impl Port {
         self.sockets.is_empty()
     }
 
-    /// Stops new handshakes, gives connected clients `settle` to send their first request, then waits until
-    /// the server has emptied the accept queue.
-    pub(super) async fn settle(&mut self, settle: Duration) {
+    /// Keeps new connections away. Handshakes under way complete.
+    pub(super) fn refuse_handshakes(&mut self) {
         for socket in &mut self.sockets {
             socket.refuse_handshakes();
         }
-        event!(info, ?settle, "settling the port");
-        let settled = Instant::now().checked_add(settle);
-        reached(settled).await;
-        let accepted = async {
-            while self.sockets.iter().any(Socket::has_waiting) {
-                sleep(QUEUE_INTERVAL).await;
-            }
-        };
-        first(reached(Instant::now().checked_add(LONGEST_QUEUE)), accepted).await;
     }
 
-    /// Keeps each duplicate until the server has closed its own descriptor, or has ended. Never returns.
+    /// Waits until what has reached the port has been accepted and read: for `settle`, unless there are no
+    /// connections, and then as long as the kernel knows of something that is missing.
+    pub(super) async fn settle(&mut self, settle: Duration) {
+        event!(info, ?settle, "settling the port");
+        let began = Instant::now();
+        let mut settling = Settling::new(began, settle, self.knows_all);
+        let mut most = Missing::default();
+        let _last = loop {
+            let sockets = ask(&mut self.kernel, false).await;
+            let is_queued = self.sockets.iter().any(Socket::has_waiting);
+            let now = Instant::now();
+            let missing = settling.look(now, sockets.as_deref(), is_queued);
+            if missing.is_empty() {
+                break missing;
+            }
+            most = most.max(missing);
+            let settled = settling.settled().filter(|at| *at > now);
+            let next = match &self.kernel {
+                Some(kernel) => earlier(Some(kernel.next()), settled),
+                // There is nothing to see before.
+                None if missing.time => settled,
+                None => now.checked_add(QUEUE_INTERVAL),
+            };
+            reached(next).await;
+        };
+        event!(
+            info,
+            elapsed = ?began.elapsed(),
+            half_open = nonzero(most.half_open),
+            unused = nonzero(most.unused),
+            unread = nonzero(most.unread),
+            given_up = nonzero(_last.given_up),
+            "the port has settled"
+        );
+    }
+
+    /// Follows the connections, from when the server is asked to close.
+    pub(super) fn traffic<'a>(&self, drain: &'a Drain, flush: Duration) -> Traffic<'a> {
+        Traffic::new(drain, self.kernel.clone(), flush)
+    }
+
+    /// Keeps each filtered duplicate until the server has closed its own descriptor, or has ended. Never returns.
     ///
-    /// tonic before 0.14.7 closes it last: without a filter, new connections until then are reset.
+    /// Without the filter, connections would be reset until then: tonic before 0.14.7 closes its descriptor last. After
+    /// that, the duplicate would leave new connections without an answer.
     pub(super) async fn hold(&mut self, ended: &ServerEnd) -> Infallible {
         // Without a filter, the kernel would still accept connections on the duplicate, and nothing would
         // serve them.
         self.sockets.retain(Socket::is_filtered);
-        let closed = async {
-            while !self.sockets.is_empty() {
-                sleep(HOLD_INTERVAL).await;
-                self.sockets.retain(Socket::is_in_use);
+        let began = Instant::now();
+        let mut next = pin!(sleep(Duration::ZERO));
+        poll_fn(|cx| {
+            // At each poll, because the server closes it in one.
+            let has_ended = ended.get().is_some();
+            self.sockets
+                .retain(|socket| !has_ended && socket.is_in_use());
+            while !self.sockets.is_empty() && next.as_mut().poll(cx).is_ready() {
+                next.as_mut()
+                    .reset(Instant::now() + hold_interval(began.elapsed()));
             }
-        };
-        first(ended.reached(), closed).await;
-        self.sockets.clear();
+            if self.sockets.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
         pending().await
     }
+}
+
+/// Asks the kernel for the connections, if it can be asked. After an error, it cannot. `only_own` leaves out those of
+/// other processes that listen on one of the ports.
+async fn ask(kernel: &mut Option<Kernel>, only_own: bool) -> Option<Vec<TcpSocket>> {
+    match kernel.as_mut()?.sockets(only_own).await {
+        Ok(sockets) => Some(sockets),
+        Err(_error) => {
+            log_no_answer(&_error);
+            *kernel = None;
+            None
+        }
+    }
+}
+
+fn log_no_answer(_error: &io::Error) {
+    event!(
+        debug,
+        error = %_error,
+        "the kernel cannot be asked about the port: fixed times apply"
+    );
+}
+
+/// How often to look whether the server has closed its descriptor, after so much time.
+fn hold_interval(elapsed: Duration) -> Duration {
+    Duration::from_millis(match elapsed.as_millis() {
+        0..100 => 1,
+        100..1000 => 10,
+        _ => 100,
+    })
 }
 
 #[cfg(all(feature = "listener", unix))]
@@ -163,29 +269,5 @@ impl<O, F> Shutdown<O, F> {
     pub fn settle(mut self, settle: Duration) -> Self {
         self.config.settle = settle;
         self
-    }
-}
-
-/// Without the feature, or on Windows, there are no sockets.
-#[cfg(not(all(feature = "listener", unix)))]
-#[derive(Debug)]
-enum Socket {}
-
-#[cfg(not(all(feature = "listener", unix)))]
-impl Socket {
-    fn refuse_handshakes(&mut self) {
-        match *self {}
-    }
-
-    fn has_waiting(&self) -> bool {
-        match *self {}
-    }
-
-    fn is_in_use(&self) -> bool {
-        match *self {}
-    }
-
-    fn is_filtered(&self) -> bool {
-        match *self {}
     }
 }

@@ -1,13 +1,16 @@
 //! A duplicate of a listening socket.
 
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::{env, fs, process};
+use std::path::{self, PathBuf};
+use std::{env, process};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{SockRef, Type};
+use socket2::{Domain, SockRef, Type};
+
+use super::Kernel;
 
 /// A duplicate of a listening socket. It can keep the kernel from accepting new connections.
 #[derive(Debug)]
@@ -15,10 +18,17 @@ pub(super) struct Socket {
     descriptor: OwnedFd,
     /// The descriptor that was duplicated. The server closes it.
     original: RawFd,
+    identity: Identity,
+    domain: Domain,
+    /// The path of a Unix socket, unless it is gone.
+    path: Option<(PathBuf, Identity)>,
     /// Whether the supervisor passed the socket, and continues to use it.
     inherited: bool,
     filtered: bool,
 }
+
+/// Identifies an open file, whatever its descriptor: device and inode.
+type Identity = (u64, u64);
 
 impl Socket {
     pub(super) fn duplicate(
@@ -36,17 +46,47 @@ impl Socket {
             let message = "not a stream socket that listens";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        let address = socket.local_addr()?;
+        let path = address.as_pathname().and_then(|path| {
+            let path = path::absolute(path).ok()?;
+            let identity = identity(&fs::symlink_metadata(&path).ok()?);
+            Some((path, identity))
+        });
+        let file = File::from(listener.try_clone_to_owned()?);
+        let identity = identity(&file.metadata()?);
         Ok(Self {
-            descriptor: listener.try_clone_to_owned()?,
+            descriptor: file.into(),
             original: listener.as_raw_fd(),
-            inherited: inherited.0.contains(&listener.as_raw_fd()),
+            identity,
+            domain: socket.domain()?,
+            path,
+            inherited: inherited.contains(listener.as_raw_fd(), identity),
             filtered: false,
         })
     }
 
+    /// Adds the port to those about which the kernel is asked.
+    #[cfg(target_os = "linux")]
+    pub(super) fn add_to(&self, kernel: &mut Option<Kernel>) -> io::Result<()> {
+        let address = SockRef::from(&self.descriptor).local_addr()?;
+        let port = address.as_socket().ok_or_else(not_tcp)?.port();
+        let kernel = match kernel {
+            Some(kernel) => kernel,
+            None => kernel.insert(Kernel::open()?),
+        };
+        let (_, inode) = self.identity;
+        kernel.add(self.domain, port, inode, self.inherited)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn add_to(&self, _: &mut Option<Kernel>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes the kernel drop the first segment of new connections, where that is possible. Handshakes under
-    /// way complete.
+    /// way complete. Unlinks the path of a Unix socket.
     pub(super) fn refuse_handshakes(&mut self) {
+        self.unlink();
         match self.attach_filter() {
             Ok(()) => self.filtered = true,
             Err(_error) => event!(
@@ -57,9 +97,27 @@ impl Socket {
         }
     }
 
+    /// Removes the path of a Unix socket, unless somebody else has taken it over.
+    fn unlink(&mut self) {
+        let Some((path, bound)) = self.path.take().filter(|_| !self.inherited) else {
+            return;
+        };
+        let now = fs::symlink_metadata(&path).map(|file| identity(&file));
+        if now.is_ok_and(|now| now == bound) {
+            if let Err(_error) = fs::remove_file(&path) {
+                event!(
+                    debug,
+                    error = %_error,
+                    path = %path.display(),
+                    "the socket's path is left: new connections still arrive"
+                );
+            }
+        }
+    }
+
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn attach_filter(&self) -> io::Result<()> {
-        use socket2::{Domain, SockFilter};
+        use socket2::SockFilter;
 
         // Classic BPF, from linux/bpf_common.h. The data begins with the TCP header.
         const LOAD_BYTE: u16 = 0x30; // ld  | b | abs
@@ -74,8 +132,8 @@ impl Socket {
 
         let socket = SockRef::from(&self.descriptor);
         // A Unix socket would take the filter, but has no such segments.
-        if ![Domain::IPV4, Domain::IPV6].contains(&socket.domain()?) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "not TCP"));
+        if ![Domain::IPV4, Domain::IPV6].contains(&self.domain) {
+            return Err(not_tcp());
         }
         // A filter belongs to the socket, not to this descriptor of it.
         if self.inherited {
@@ -112,18 +170,27 @@ impl Socket {
             && sockets[0].revents().contains(PollFlags::IN)
     }
 
-    /// Whether the server still has the socket open. On systems other than Linux this is always false.
+    /// Whether the server still has the socket open. Without `/proc`, or on systems other than Linux, it is not
+    /// known, and this is true.
     pub(super) fn is_in_use(&self) -> bool {
         // The number alone may belong to another file by now.
-        let original = identity(self.original);
-        original.is_some() && original == identity(self.descriptor.as_raw_fd())
+        identity_of(self.original) == Some(self.identity)
+            || identity_of(self.descriptor.as_raw_fd()).is_none()
     }
 }
 
-/// Identifies the open file behind a descriptor: device and inode.
-fn identity(descriptor: RawFd) -> Option<(u64, u64)> {
+fn not_tcp() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "not TCP")
+}
+
+fn identity(file: &Metadata) -> Identity {
+    (file.dev(), file.ino())
+}
+
+/// Identifies the open file behind the number of a descriptor.
+fn identity_of(descriptor: RawFd) -> Option<Identity> {
     let file = fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
-    Some((file.dev(), file.ino()))
+    Some(identity(&file))
 }
 
 impl Drop for Socket {
@@ -136,13 +203,16 @@ impl Drop for Socket {
     }
 }
 
-/// The descriptors that systemd, or a program like it, has passed to this process.
+/// The sockets that systemd, or a program like it, has passed to this process: numbers of descriptors, and what
+/// is behind them.
 #[derive(Debug)]
-pub(super) struct InheritedSockets(Range<RawFd>);
+pub(super) struct InheritedSockets(Vec<(RawFd, Option<Identity>)>);
 
 impl InheritedSockets {
     /// `SD_LISTEN_FDS_START`.
     const FIRST: RawFd = 3;
+    /// More are not looked at: the number may be nonsense.
+    const MOST: RawFd = 1 << 10;
 
     pub(super) fn from_env() -> Self {
         let number = |name| env::var(name).ok()?.parse::<RawFd>().ok();
@@ -153,6 +223,15 @@ impl InheritedSockets {
         };
         let first = number("LISTEN_FDS_FIRST_FD").unwrap_or(Self::FIRST);
         let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
-        Self(first..first.saturating_add(count))
+        let passed = first..first.saturating_add(count.min(Self::MOST));
+        Self(passed.map(|number| (number, identity_of(number))).collect())
+    }
+
+    /// Whether this is one of them, or a duplicate of one.
+    fn contains(&self, number: RawFd, identity: Identity) -> bool {
+        self.0.iter().any(|(passed, known)| match known {
+            Some(known) => *known == identity,
+            None => *passed == number,
+        })
     }
 }

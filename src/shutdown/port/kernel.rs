@@ -1,0 +1,125 @@
+//! What the kernel knows about the connections of the ports. Only a server that is leaving asks, seldom, and on a
+//! thread of its own.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{fs, io, thread};
+
+use socket2::Domain;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::inet_diag::InetDiag;
+use super::tcp::{TcpSocket, TcpState};
+use crate::gate::lock;
+
+/// The shortest time from an answer to the next question.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The same, as a multiple of what the answer took: a question costs at most 5 % of one core.
+const INTERVAL_FACTOR: u32 = 20;
+
+/// The ports about which the kernel can be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Kernel {
+    netlink: Arc<Mutex<InetDiag>>,
+    ports: Vec<(Domain, u16)>,
+    /// Inodes of the listeners themselves.
+    listeners: HashSet<u64>,
+    /// Whether another process accepts from one of these listeners too.
+    is_shared: bool,
+    next: Instant,
+}
+
+impl Kernel {
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self {
+            netlink: Arc::new(Mutex::new(InetDiag::open()?)),
+            ports: Vec::new(),
+            listeners: HashSet::new(),
+            is_shared: false,
+            next: Instant::now(),
+        })
+    }
+
+    /// Adds a listener, if the kernel's answer shows it. In another network namespace, it does not.
+    pub(super) fn add(
+        &mut self,
+        family: Domain,
+        port: u16,
+        inode: u64,
+        is_shared: bool,
+    ) -> io::Result<()> {
+        let sockets = lock(&self.netlink).sockets(family, port)?;
+        if !sockets
+            .iter()
+            .any(|socket| u64::from(socket.inode) == inode)
+        {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "not this listener"));
+        }
+        if !self.ports.contains(&(family, port)) {
+            self.ports.push((family, port));
+        }
+        self.listeners.insert(inode);
+        self.is_shared |= is_shared;
+        Ok(())
+    }
+
+    /// Returns when the next question is due. A few may come earlier.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Returns the sockets of the ports, without our listeners. `only_own` leaves out those of other processes that
+    /// listen on one of the ports.
+    pub(super) async fn sockets(&mut self, only_own: bool) -> io::Result<Vec<TcpSocket>> {
+        let (sender, answer) = oneshot::channel();
+        let kernel = self.clone();
+        // With 10,000 connections an answer takes milliseconds, in which other tasks would wait.
+        thread::Builder::new()
+            .name("tower-drain".into())
+            .spawn(move || {
+                let began = std::time::Instant::now();
+                let answer = kernel.ask(only_own);
+                // The future that waits for it may have been dropped.
+                let _ = sender.send((answer, began.elapsed()));
+            })?;
+        let (answer, took) = answer.await.map_err(io::Error::other)?;
+        self.next = Instant::now() + INTERVAL.max(INTERVAL_FACTOR * took);
+        answer
+    }
+
+    fn ask(&self, only_own: bool) -> io::Result<Vec<TcpSocket>> {
+        let mut netlink = lock(&self.netlink);
+        let mut sockets = Vec::new();
+        for (family, port) in &self.ports {
+            sockets.extend(netlink.sockets(*family, *port)?);
+        }
+        drop(netlink);
+        sockets.retain(|socket| !self.listeners.contains(&socket.inode.into()));
+        let listens = |socket: &TcpSocket| socket.state == TcpState::Listening;
+        if only_own && (self.is_shared || sockets.iter().any(listens)) {
+            let own = own_inodes()?;
+            // What has no inode may be ours.
+            sockets.retain(|socket| socket.inode == 0 || own.contains(&socket.inode));
+        }
+        Ok(sockets)
+    }
+}
+
+/// Returns the inodes of the sockets that this process has open.
+fn own_inodes() -> io::Result<HashSet<u32>> {
+    let mut inodes = HashSet::new();
+    for descriptor in fs::read_dir("/proc/self/fd")? {
+        // It may be closed by now.
+        let Ok(target) = fs::read_link(descriptor?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        let inode = target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
+        inodes.extend(inode.and_then(|inode| inode.parse::<u32>().ok()));
+    }
+    Ok(inodes)
+}

@@ -1,0 +1,100 @@
+//! A port settles by what the kernel knows about its connections.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_port_closes_at_once() {
+    let drain = Drain::new();
+    let listeners = [local(), listener("[::1]:0"), listener("[::]:0")];
+    let mut shutdown = Shutdown::new(&drain, ready(Signal::Terminate));
+    for listener in &listeners {
+        shutdown = shutdown.listener(listener).unwrap();
+    }
+    let mut run = task::spawn(shutdown.run(idle));
+    let report = ends(&mut run).unwrap();
+    assert_eq!(report.lame_duck(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_any_family_gets_its_time() {
+    for (address, client) in [
+        ("127.0.0.1:0", "127.0.0.1"),
+        ("[::1]:0", "::1"),
+        ("[::]:0", "::1"),
+        // Listed among the sockets of the other family.
+        ("[::]:0", "127.0.0.1"),
+    ] {
+        let drain = Drain::new();
+        let listener = listener(address);
+        let port = listener.local_addr().unwrap().port();
+        let mut client = TcpStream::connect((client, port)).unwrap();
+        client.write_all(b"asks").unwrap();
+        let mut server = accept(&listener);
+        server.read_exact(&mut [0; 4]).unwrap();
+        let mut run = terminate(&drain, &listener, endless());
+        answered(&mut run);
+        advance(299 * MILLISECOND).await;
+        assert_pending!(run.poll());
+        assert_eq!(drain.phase(), Phase::LameDuck);
+    }
+}
+
+/// Of several, one has a connection.
+#[tokio::test(start_paused = true)]
+async fn all_listeners_settle() {
+    let drain = Drain::new();
+    let listeners = [local(), local()];
+    let connection = used(&listeners[1]);
+    let shutdown = Shutdown::new(&drain, ready(Signal::Terminate));
+    let shutdown = shutdown.listener(&listeners[0]).unwrap();
+    let shutdown = shutdown.listener(&listeners[1]).unwrap();
+    let mut run = task::spawn(shutdown.run(|_| endless()));
+    assert_pending!(run.poll());
+    answered(&mut run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    // Once it has ended, there is nothing to wait for.
+    drop(connection);
+    advance(299 * MILLISECOND).await;
+    until(&mut run, &drain, Phase::Closing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_arrived_is_read_first() {
+    let drain = Drain::new();
+    let listener = local();
+    let (mut client, mut server) = used(&listener);
+    let mut run = terminate(&drain, &listener, endless());
+    answered(&mut run);
+    client.write_all(b"more").unwrap();
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    advance(500 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    server.read_exact(&mut [0; 4]).unwrap();
+    advance(499 * MILLISECOND).await;
+    until(&mut run, &drain, Phase::Closing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_gets_a_second() {
+    let drain = Drain::new();
+    let listener = local();
+    let (mut client, _server) = used(&listener);
+    let mut run = terminate(&drain, &listener, endless());
+    answered(&mut run);
+    client.write_all(b"more").unwrap();
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    advance(999 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    advance(MILLISECOND).await;
+    // The next question is due later.
+    advance(SECOND).await;
+    until(&mut run, &drain, Phase::Closing);
+}
