@@ -5,8 +5,10 @@
 #![allow(missing_docs)]
 
 mod browser;
+mod distance;
 mod examples;
 mod gin_equivalent;
+mod network;
 mod process;
 mod restarts;
 mod sequence;

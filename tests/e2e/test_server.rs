@@ -1,7 +1,7 @@
 //! The server that process tests start, with a route for each way in which a shutdown can be difficult. To
 //! learn the crate, see `examples/` instead.
 //!
-//! Environment variables: `ADDR`, unless a socket is passed as systemd does; `SERVER` (`drain`, or `plain`
+//! Environment variables: `ADDR` (a path for `unix-drain` and `unix-plain`) and `BACKLOG`, unless a socket is passed as systemd does; `SERVER` (`drain`, or `plain`
 //! for axum alone; `grpc-drain` or `grpc-plain` for tonic; `watch-drain` for an accept loop with watched
 //! connections, and `spread-drain` if all of them are HTTP/2); `TRACK` to track requests; `STARTUP` for the
 //! seconds between listening for signals and running the server; and, in seconds, `LAME_DUCK`, `QUIET`,
@@ -12,11 +12,13 @@ use std::env;
 use std::error::Error;
 use std::future::{Future, IntoFuture, pending, ready};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::map_response;
@@ -28,7 +30,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use listenfd::ListenFd;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::{interval, sleep};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
@@ -38,9 +40,9 @@ use tracing::info;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-fn seconds(name: &str, default: f64) -> Duration {
-    let seconds = env::var(name).map(|seconds| seconds.parse().expect(name));
-    Duration::from_secs_f64(seconds.unwrap_or(default))
+fn seconds(name: &str) -> Duration {
+    let seconds = env::var(name).expect(name);
+    Duration::from_secs_f64(seconds.parse().expect(name))
 }
 
 async fn serve() -> Result<(), AnyError> {
@@ -52,12 +54,15 @@ async fn serve() -> Result<(), AnyError> {
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain);
     let plain = signal::shutdown();
+    if kind.starts_with("unix") {
+        return serve_unix(&kind, &drain, shutdown, plain).await;
+    }
     let listener = match ListenFd::from_env().take_tcp_listener(0)? {
         Some(passed) => {
             passed.set_nonblocking(true)?;
             TcpListener::from_std(passed)?
         }
-        None => TcpListener::bind(env::var("ADDR")?).await?,
+        None => bind(&env::var("ADDR")?)?,
     };
     let address = listener.local_addr()?;
     // For clients that come through a load balancer.
@@ -130,6 +135,45 @@ async fn serve() -> Result<(), AnyError> {
     }
 }
 
+/// Axum on a Unix socket: `unix-plain` or `unix-drain`.
+async fn serve_unix(
+    kind: &str,
+    drain: &Drain,
+    shutdown: Shutdown<ShutdownSignal, ForceSignal>,
+    plain: ShutdownSignal,
+) -> Result<(), AnyError> {
+    let path = env::var("ADDR")?;
+    let listener = UnixListener::bind(&path)?;
+    let app = routes(drain);
+    if kind == "unix-drain" {
+        let shutdown = shutdown.listener(&listener)?;
+        info!("listening on {path}");
+        let app = app.layer(drain.layer());
+        let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
+        return run(shutdown, serve).await;
+    }
+    info!("listening on {path}");
+    let closing = async {
+        plain.await;
+    };
+    axum::serve(listener, app)
+        .with_graceful_shutdown(closing)
+        .await?;
+    Ok(())
+}
+
+fn bind(address: &str) -> Result<TcpListener, AnyError> {
+    let address: SocketAddr = address.parse()?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let backlog = env::var("BACKLOG").map_or(Ok(1024), |backlog| backlog.parse())?;
+    Ok(socket.listen(backlog)?)
+}
+
 /// An accept loop, which leaves its connections to the drain.
 async fn accept(
     listener: TcpListener,
@@ -165,18 +209,26 @@ async fn run<S>(
 where
     S: IntoFuture<Output: ServerOutput>,
 {
-    if env::var("FLUSH").is_ok() {
-        shutdown = shutdown.flush(seconds("FLUSH", 0.0));
+    // The defaults of the crate, unless they are set.
+    let set = |name| env::var(name).is_ok().then(|| seconds(name));
+    if let Some(settle) = set("SETTLE") {
+        shutdown = shutdown.settle(settle);
+    }
+    if let Some(closing) = set("CLOSING") {
+        shutdown = shutdown.closing(closing);
+    }
+    if let Some(timeout) = set("TIMEOUT") {
+        shutdown = shutdown.timeout(timeout);
+    }
+    if let Some(flush) = set("FLUSH") {
+        shutdown = shutdown.flush(flush);
     }
     let shutdown = shutdown
-        .lame_duck(seconds("LAME_DUCK", 0.0))
+        .lame_duck(set("LAME_DUCK").unwrap_or_default())
         .min_failed_probes(1)
-        .quiet_period(seconds("QUIET", 0.2))
-        .settle(seconds("SETTLE", 0.3))
-        .closing(seconds("CLOSING", 1.0))
-        .timeout(seconds("TIMEOUT", 30.0));
+        .quiet_period(set("QUIET").unwrap_or(Duration::from_millis(200)));
     // A slow start-up, which is not over when the signal arrives.
-    std::thread::sleep(seconds("STARTUP", 0.0));
+    std::thread::sleep(set("STARTUP").unwrap_or_default());
     let report = shutdown.run(server).await?;
     info!("exit: {report:?}");
     Ok(())
@@ -231,6 +283,38 @@ fn routes(drain: &Drain) -> Router {
             }),
         )
         .route("/echo", post(|body: Bytes| async { body }))
+        .route(
+            "/count",
+            post(|body: Bytes| async move { body.len().to_string() }),
+        )
+        .route("/bulk", get(|| async { vec![b'.'; 100_000] }))
+        // So many bytes, in one chunk or in many.
+        .route(
+            "/bytes/{number}",
+            get(|Path(number): Path<usize>| async move {
+                info!("runs /bytes");
+                vec![b'.'; number]
+            }),
+        )
+        .route(
+            "/chunks/{number}",
+            get(|Path(number): Path<usize>| async move {
+                info!("runs /chunks");
+                let chunk = Bytes::from_static(&[b'.'; 10_000]);
+                let chunks = tokio_stream::iter(
+                    (0..number / chunk.len()).map(move |_| Ok::<_, Infallible>(chunk.clone())),
+                );
+                Body::from_stream(chunks)
+            }),
+        )
+        // Holds up a worker of the runtime.
+        .route(
+            "/block",
+            get(|| async {
+                std::thread::sleep(Duration::from_millis(300));
+                "blocked"
+            }),
+        )
         // In flight across the signal.
         .route(
             "/closing",

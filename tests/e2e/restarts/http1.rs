@@ -51,9 +51,11 @@ impl Kind {
     }
 }
 
-type Client = SendRequest<Full<Bytes>>;
+pub(super) type Client = SendRequest<Full<Bytes>>;
+/// A request, and the expected answer.
+pub(super) type Exchange = (Request<Full<Bytes>>, String);
 
-async fn handshake<T>(io: T) -> Client
+pub(super) async fn handshake<T>(io: T) -> Client
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -64,7 +66,7 @@ where
 }
 
 /// Returns GET and POST requests in turn, with the expected answer.
-fn request(turn: usize, connection: &str, load: &Load) -> (Request<Full<Bytes>>, String) {
+fn request(turn: usize, connection: &str, load: &Load) -> Exchange {
     let (request, body, expected) = if load.posts && turn % 2 == 1 {
         let order = format!("order {turn}");
         (Request::post("/echo"), order.clone(), order)
@@ -89,7 +91,7 @@ async fn check(response: Response<Incoming>, expected: &str) -> Result<(), Strin
     }
 }
 
-fn connected<T>(result: io::Result<T>, seen: &Seen) -> Option<T> {
+pub(super) fn connected<T>(result: io::Result<T>, seen: &Seen) -> Option<T> {
     match result {
         Ok(stream) => return Some(stream),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => seen.unsent(),
@@ -99,8 +101,9 @@ fn connected<T>(result: io::Result<T>, seen: &Seen) -> Option<T> {
 }
 
 /// Sends a request, and counts its outcome.
-async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connection: &str) {
-    let (request, expected) = request(turn, connection, load);
+pub(super) async fn ask(client: &mut Client, exchange: Exchange, load: &Load, seen: &Seen) {
+    let (request, expected) = exchange;
+    let is_kept = request.headers()["connection"] == "keep-alive";
     match client.try_send_request(request).await {
         Ok(response) => {
             let replica = response.headers().get("replica").cloned();
@@ -115,7 +118,7 @@ async fn ask(client: &mut Client, turn: usize, load: &Load, seen: &Seen, connect
         }
         Err(mut error) => {
             // An open connection that was closed before anything was sent.
-            let unsent = error.take_message().is_some() && connection == "keep-alive";
+            let unsent = error.take_message().is_some() && is_kept;
             if unsent {
                 seen.unsent();
             } else {
@@ -136,10 +139,39 @@ async fn run_with_new_connections(gap: Duration, number: usize, load: Arc<Load>,
             // So far, the server has only the connection.
             sleep(gap).await;
             let mut client = handshake(stream).await;
-            let asked = ask(&mut client, turn / 2, &load, seen, "close");
+            let exchange = request(turn / 2, "close", &load);
+            let asked = ask(&mut client, exchange, &load, seen);
             seen.observe(asked).await;
         }
         sleep(PAUSE).await;
+    }
+}
+
+pub(super) fn get(path: &str, connection: &str, expected: &str) -> Exchange {
+    let request = Request::get(path)
+        .header("host", "here")
+        .header("connection", connection);
+    (request.body(Full::default()).unwrap(), expected.into())
+}
+
+/// Opens a connection for each request.
+pub(super) async fn again_and_again(
+    address: SocketAddr,
+    exchange: fn() -> Exchange,
+    pause: Duration,
+    load: Arc<Load>,
+    kind: usize,
+) {
+    let seen = &load.seen[kind];
+    while load.goes_on() {
+        if let Some(stream) = connected(TcpStream::connect(address).await, seen) {
+            let mut client = handshake(stream).await;
+            seen.observe(ask(&mut client, exchange(), &load, seen))
+                .await;
+            sleep(pause).await;
+        } else {
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -164,7 +196,8 @@ async fn run_with_keep_alive(
             }
         }
         if let Some(client) = &mut open {
-            let asked = ask(client, turn, &load, seen, "keep-alive");
+            let exchange = request(turn, "keep-alive", &load);
+            let asked = ask(client, exchange, &load, seen);
             seen.observe(asked).await;
         }
         sleep(PAUSE).await;

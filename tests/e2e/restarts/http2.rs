@@ -35,6 +35,8 @@ struct Client {
     delay: Duration,
     /// The number of its kind.
     kind: usize,
+    /// The path of its requests, and the answer.
+    get: (&'static str, &'static str),
 }
 
 impl Client {
@@ -67,15 +69,20 @@ impl Client {
             let replica = turn % 2;
             // While there is no connection, the next request goes to the other replica.
             if let Some(connection) = self.connection(replica) {
-                seen.observe(call(connection, replica, &load, seen)).await;
+                seen.observe(call(connection, replica, self.get, seen))
+                    .await;
             }
             sleep(PAUSE).await;
         }
     }
 }
 
-async fn call(mut connection: Connection, replica: usize, load: &Load, seen: &Seen) {
-    let (path, expected) = load.get;
+async fn call(
+    mut connection: Connection,
+    replica: usize,
+    (path, expected): (&str, &str),
+    seen: &Seen,
+) {
     let request = Request::get(format!("http://here{path}"));
     let request = request.body(Empty::new()).unwrap();
     match connection.try_send_request(request).await {
@@ -112,18 +119,30 @@ fn is_goaway(error: &hyper::Error) -> bool {
 /// Starts clients with this round trip, which count as this kind.
 pub(super) fn start(runtime: &Runtime, load: &Arc<Load>, round_trip: u64, kind: usize) {
     for _ in 0..CLIENTS {
-        let client = Arc::new(Client {
-            replicas: load.replicas.map(|address| (address, Mutex::default())),
-            delay: Duration::from_millis(round_trip / 2),
-            kind,
-        });
-        for replica in [0, 1] {
-            runtime.spawn(client.clone().keep_connected(replica));
-        }
-        for caller in 0..CALLERS {
-            let client = client.clone();
-            runtime.spawn(client.call_again_and_again(caller, load.clone()));
-        }
+        start_one(runtime, load, (round_trip, kind), load.get, CALLERS);
+    }
+}
+
+/// Starts a client with this round trip, kind, path and answer.
+pub(super) fn start_one(
+    runtime: &Runtime,
+    load: &Arc<Load>,
+    (round_trip, kind): (u64, usize),
+    get: (&'static str, &'static str),
+    callers: usize,
+) {
+    let client = Arc::new(Client {
+        replicas: load.replicas.map(|address| (address, Mutex::default())),
+        delay: Duration::from_millis(round_trip / 2),
+        kind,
+        get,
+    });
+    for replica in [0, 1] {
+        runtime.spawn(client.clone().keep_connected(replica));
+    }
+    for caller in 0..callers {
+        let client = client.clone();
+        runtime.spawn(client.call_again_and_again(caller, load.clone()));
     }
 }
 

@@ -7,19 +7,23 @@
 //!
 //! `RESTARTS` is the number of restarts of each server (default 10).
 
+mod busy;
 mod delay;
+mod distant;
 mod grpc;
 mod handover;
 mod haproxy;
 mod http1;
 mod http2;
 mod nginx;
+mod service;
+mod unix;
 
 use std::env;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -29,7 +33,8 @@ use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::process::{PATIENCE, Process};
+use crate::network::Network;
+use crate::process::{PATIENCE, Process, binary};
 
 fn restarts() -> usize {
     env::var("RESTARTS").map_or(10, |number| number.parse().expect("RESTARTS is a number"))
@@ -50,24 +55,28 @@ enum Server {
 }
 
 impl Server {
-    fn start(self, address: SocketAddr) -> Process {
-        let address = address.to_string();
-        match self {
+    /// Starts a replica, on the other side of the network if there is one.
+    fn start(self, address: SocketAddr, load: &Load) -> Process {
+        let command = |program: PathBuf| match &load.network {
+            Some(network) => network.command(program),
+            None if load.is_nice => {
+                let mut nice = Command::new("nice");
+                nice.args(["-n", "19"]).arg(program);
+                nice
+            }
+            None => Command::new(program),
+        };
+        let mut server = match self {
             Self::Rust(server, lame_duck) => {
-                let closing = env::var("CLOSING").unwrap_or_else(|_| "1".into());
-                let env = [
-                    ("SERVER", server),
-                    ("ADDR", &address),
-                    ("LAME_DUCK", lame_duck),
-                    ("CLOSING", &closing),
-                ];
-                Process::start("test_server", &env)
+                let mut command = command(binary("test_server"));
+                command.env("SERVER", server).env("LAME_DUCK", lame_duck);
+                command.env("BACKLOG", load.backlog.to_string());
+                command
             }
-            Self::Go => {
-                let mut server = Command::new(go_server().expect("Go is installed"));
-                Process::spawn(server.env("ADDR", address))
-            }
-        }
+            Self::Go => command(go_server().expect("Go is installed")),
+        };
+        let server = server.env("ADDR", address.to_string()).stdin(Stdio::null());
+        Process::spawn(server)
     }
 
     fn is_ours(self) -> bool {
@@ -162,6 +171,12 @@ struct Load {
     get: (&'static str, &'static str),
     /// Whether every other request is a POST.
     posts: bool,
+    /// The way to the replicas, if they are not on this machine.
+    network: Option<Network>,
+    /// Whether the replicas run at the lowest priority.
+    is_nice: bool,
+    /// How many connections may wait to be accepted.
+    backlog: u32,
 }
 
 impl Load {
@@ -174,6 +189,9 @@ impl Load {
             warm_up,
             get: ("/work", "worked"),
             posts: true,
+            network: None,
+            is_nice: false,
+            backlog: 1024,
         }
     }
 
@@ -230,7 +248,8 @@ fn restart(
     ready: impl Fn(&Load, usize),
 ) -> Load {
     let load = Arc::new(load);
-    let mut replicas = load.replicas.map(|address| server.start(address));
+    let start_replica = |address| server.start(address, &load);
+    let mut replicas = load.replicas.map(start_replica);
     let runtime = Runtime::new().unwrap();
     start(&runtime, &load);
     let restarts = restarts();
@@ -240,13 +259,14 @@ fn restart(
         let old = &mut replicas[which];
         old.signal(Signal::SIGTERM);
         old.wait().with(0);
-        replicas[which] = server.start(load.replicas[which]);
+        replicas[which] = start_replica(load.replicas[which]);
     }
     ready(&load, restarts % 2);
     let load = Load::end(load);
     runtime.shutdown_background();
     report(&server.to_string(), restarts, &load);
-    if server.is_ours() {
+    // What a network may lose, its test says.
+    if server.is_ours() && load.network.is_none() {
         for seen in &load.seen {
             let failed = seen.failed.load(Ordering::Relaxed);
             assert_eq!(failed, 0, "{}, with {server}", seen.kind);
