@@ -124,14 +124,14 @@ impl Network {
             ));
         }
         ip(&format!("-n {namespace} link set lo up"));
-        let gateway = address(1);
-        ip(&format!("-n {namespace} route add default via {gateway}"));
-        Some(Self {
+        let network = Self {
             namespace,
             servers: address(2),
             state,
             _forwarder: forwarder,
-        })
+        };
+        network.mend();
+        Some(network)
     }
 
     /// An address on the other side.
@@ -170,6 +170,9 @@ impl Network {
 
     pub(crate) fn mend(&self) {
         self.set_link("up");
+        // It is gone with the link.
+        let (namespace, device) = (&self.namespace, self.device());
+        ip(&format!("-n {namespace} route add default dev {device}"));
     }
 
     fn set_link(&self, state: &str) {

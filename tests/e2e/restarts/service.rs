@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -109,7 +110,7 @@ fn pods_behind_a_service_address_lose_nothing() {
         return;
     }
     let load = under_load("drain", "3").unwrap();
-    let failed = load.seen[0].failed.into_inner();
-    let unsent = load.seen[0].unsent.into_inner();
+    let failed = load.seen[0].failed.load(Ordering::Relaxed);
+    let unsent = load.seen[0].unsent.load(Ordering::Relaxed);
     assert_eq!((failed, unsent), (0, 0), "lost, and refused");
 }
