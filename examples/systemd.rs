@@ -71,9 +71,7 @@ mod unix {
 
     pub(super) async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         let drain = Drain::new();
-        let shutdown = Shutdown::on_signal(&drain)
-            .timeout(Duration::from_secs(30))
-            .flush(Duration::from_secs(3));
+        let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(30));
         tracing_subscriber::fmt().with_writer(io::stderr).init();
 
         let app = Router::new()
@@ -82,11 +80,11 @@ mod unix {
             .route_service("/readyz", drain.readiness());
         let (listener, phase, shutdown) = match ListenFd::from_env().take_tcp_listener(0)? {
             // systemd continues to use this socket, so it is not passed to `Shutdown::listener`. Accepted
-            // connections get half a second to send their first request.
+            // connections get this long to send their first request.
             Some(passed) => {
                 passed.set_nonblocking(true)?;
                 let listener = TcpListener::from_std(passed)?;
-                let shutdown = shutdown.lame_duck(Duration::from_millis(500));
+                let shutdown = shutdown.lame_duck(Duration::from_secs(2));
                 (listener, Phase::LameDuck, shutdown)
             }
             None => {

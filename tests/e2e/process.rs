@@ -124,6 +124,12 @@ impl Process {
             .clone()
     }
 
+    /// Returns the last such line that was logged.
+    pub(crate) fn last(&self, what: &str) -> String {
+        let line = self.seen.iter().rfind(|line| line.contains(what));
+        line.expect("it was logged").clone()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
