@@ -81,8 +81,6 @@ async fn serve() -> Result<bool, Error> {
     let shutdown = shutdown.listener(&listener)?;
     let served = shutdown
         .timeout(patience)
-        // A connected client that sends no request does not fail the shutdown.
-        .flush(GRACE)
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await;
     if let Err(error) = &served {

@@ -73,7 +73,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+    let shutdown = Shutdown::on_signal(&drain);
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);

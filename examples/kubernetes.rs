@@ -28,9 +28,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // the pod from its endpoints without failed probes, and a pod without requests may still get new ones.
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(15))
-        .timeout(Duration::from_secs(25))
-        // A stalled client does not fail the deploy.
-        .flush(Duration::from_secs(3));
+        .timeout(Duration::from_secs(25));
 
     let app = Router::new()
         .route("/", get(|| async { "hello\n" }))

@@ -9,7 +9,6 @@
 use std::env;
 use std::error::Error;
 use std::io;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -75,7 +74,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+    let shutdown = Shutdown::on_signal(&drain);
     let client = Client::builder(TokioExecutor::new()).build_http();
     let upstream = env::var("UPSTREAM").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let app = Router::new()

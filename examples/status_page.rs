@@ -60,8 +60,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(5))
-        .timeout(Duration::from_secs(20))
-        .flush(Duration::from_secs(3));
+        .timeout(Duration::from_secs(20));
     let app = Router::new()
         .route("/", get(async || slow(Path(5)).await))
         .route("/slow/{seconds}", get(slow))

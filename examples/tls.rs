@@ -46,7 +46,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+    let shutdown = Shutdown::on_signal(&drain);
 
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let key = made.signing_key.serialize_der();

@@ -49,9 +49,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         // Until a health check has failed and no call has arrived for a second, for at most 5 s.
         .lame_duck(Duration::from_secs(5))
         .min_failed_probes(1)
-        .quiet_period(Duration::from_secs(1))
-        // A stalled client with no call in flight does not hold up the shutdown for longer.
-        .flush(Duration::from_secs(3));
+        .quiet_period(Duration::from_secs(1));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;

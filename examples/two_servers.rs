@@ -38,8 +38,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(5))
-        .min_failed_probes(1)
-        .flush(Duration::from_secs(3));
+        .min_failed_probes(1);
 
     // One drain, with a layer for each server. Any gRPC service will do.
     let app = Router::new().route("/", get(hello)).layer(drain.layer());

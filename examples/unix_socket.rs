@@ -41,7 +41,7 @@ mod server {
         // Logs the crate's events: phases, progress and timeouts.
         tracing_subscriber::fmt().with_writer(io::stderr).init();
         let drain = Drain::new();
-        let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+        let shutdown = Shutdown::on_signal(&drain);
         let app = Router::new().route("/", get(hello)).layer(drain.layer());
         let path = env::var("SOCKET").unwrap_or_else(|_| "/tmp/hello.sock".into());
         let listener = bind(path.as_ref())?;

@@ -62,9 +62,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain)
-        .timeout(Duration::from_secs(10))
-        .flush(Duration::from_secs(3));
+    let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(10));
     let app = Router::new()
         .route("/", any(upgrade))
         .with_state(drain.clone())

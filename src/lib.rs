@@ -25,8 +25,7 @@
 //!     let drain = Drain::new();
 //!     let shutdown = Shutdown::on_signal(&drain) // SIGTERM or Ctrl-C, from here on
 //!         .lame_duck(Duration::from_secs(10))
-//!         .timeout(Duration::from_secs(20))
-//!         .flush(Duration::from_secs(3));
+//!         .timeout(Duration::from_secs(20));
 //!
 //!     let app = Router::new()
 //!         .route("/", get(|| async { "hello" }))
@@ -67,7 +66,7 @@
 //! # use {http::Request, tonic::body::Body};
 //! # let (_, service) = tonic_health::server::health_reporter();
 //! let drain = Drain::new();
-//! let shutdown = Shutdown::on_signal(&drain).flush(Duration::from_secs(3));
+//! let shutdown = Shutdown::on_signal(&drain);
 //! let health = |call: &Request<Body>| call.uri().path().starts_with("/grpc.health.v1.");
 //! let server = tonic::transport::Server::builder()
 //!     .layer(drain.layer().exempt(health))
@@ -143,25 +142,32 @@
 //! |---|---|
 //! | in Kubernetes, which removes endpoints at deletion | [`lame_duck`](Shutdown::lame_duck) for the time in which endpoints, ingress and resolvers drop the pod, and [`listener`](Shutdown::listener). A route for [`Drain::readiness`]. No [`min_failed_probes`](Shutdown::min_failed_probes) and no [`quiet_period`](Shutdown::quiet_period): the pod cannot see whether all have noticed |
 //! | through a load balancer that checks readiness: HAProxy, Envoy | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) and [`quiet_period`](Shutdown::quiet_period), and [`listener`](Shutdown::listener) |
-//! | directly, or through a sidecar, a gRPC channel or nginx, outside Kubernetes | [`listener`](Shutdown::listener), with a [`settle`](Shutdown::settle) longer than a round trip |
-//! | to one port on one machine, where the next process takes over | a socket that outlives the process, see below |
+//! | directly, or through a sidecar, a gRPC channel or nginx, outside Kubernetes | [`listener`](Shutdown::listener), and a [`lame_duck`](Shutdown::lame_duck) longer than the pauses of keep-alive clients |
+//! | to one port on one machine, where the next process takes over | a socket that outlives the process, or two processes on one port, see below |
 //!
 //! `listener` and `settle` are methods of [`Shutdown`], with the feature `listener`. They close the port without
 //! resetting a connection. From the lame duck on, each response asks an HTTP/1 client to close its connection.
 //! If a connection is idle when the server closes, the request that its client sends at that moment is lost, as
 //! with any server. So if clients pause for longer than `settle`, set a lame duck that is longer than their
-//! pauses.
+//! pauses. On a network that loses segments, a lame duck of a second or more also covers keep-alive clients whose
+//! request has to be sent again.
 //!
 //! **A socket that outlives the process.** With socket activation, systemd owns the port and passes it to each
 //! process. At the signal the old process stops accepting, finishes its requests and exits. New connections wait
 //! in the socket's queue for the next process, and none is refused. `examples/systemd.rs` shows this, with its
 //! units. Do not pass such a socket to `listener`, because another process continues to use it. Set a short
-//! lame duck instead (half a second), and stop accepting when it begins.
+//! lame duck instead (two seconds), and stop accepting when it begins.
 //!
 //! A crate that restarts in place, such as `ecdysis`, passes the sockets to its child, and starts the child before
 //! the old process stops. New connections do not wait. Pass its upgrade future to [`Shutdown::new`], and
 //! let it handle the signals. Its stream of connections ends at the upgrade. Keep the accept loop pending
-//! then: if the server returns, the lame duck and closing are skipped.
+//! then: if the server returns, the lame duck and closing are skipped. `examples/restart_in_place.rs` is the whole
+//! program.
+//!
+//! **Two processes on one port** (`SO_REUSEPORT`): start the new one, then stop the old one. With
+//! `net.ipv4.tcp_migrate_req=1` (Linux 5.14), the kernel moves the queue of a listener that is closed to the other
+//! one. So the old process closes its listener when the lame duck begins, and does not pass it to `listener`.
+//! `examples/reuse_port.rs` shows this.
 //!
 //! # What is in flight
 //!
@@ -179,7 +185,8 @@
 //! hyper drops a response body when the last of it is in its write buffer. A last frame of 64 KiB or more stays in
 //! flight until it is written, if it is [`Bytes`](bytes::Bytes) and the connection has vectored writes, as TCP and TLS
 //! have; smaller ones, and other types of data, do not. So
-//! [`Shutdown`] also waits, within the same timeout, until the server has flushed and closed its connections. If you use
+//! [`Shutdown`] also waits, within the same timeout, until the server has flushed and closed its connections, and, with
+//! [`listener`](Shutdown::listener) on Linux, until the clients' systems have acknowledged everything. If you use
 //! the layer without it, wait for both: [`Drain::close`] shows how.
 //!
 //! # Requests that hold up a shutdown
@@ -196,8 +203,9 @@
 //! - While every worker thread is blocked, signals go unnoticed and deadlines are missed.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own: spawn its server
 //!   before `run`, and do not pass its listener to the shutdown. It ends with the process.
-//! - hyper may reset an HTTP/2 connection that it closes while the client still acknowledges a large response, with any
-//!   server that shuts down gracefully. The client can then lose the end of that response.
+//! - hyper may reset an HTTP/2 connection that it closes while a large response is on its way to a slow client, with any
+//!   server that shuts down gracefully: the client makes room for more (WINDOW_UPDATE), and its system is told that
+//!   nothing takes that. The client can then lose the end of the response.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
 //!   long a shutdown waits for them.
@@ -214,7 +222,7 @@
 //! | feature | what it adds | dependencies |
 //! |---|---|---|
 //! | `signal` | [`Shutdown::on_signal`] and [`signal::shutdown`]: SIGINT, SIGTERM and Ctrl-C | tokio's `signal` |
-//! | `listener` | [`Shutdown::listener`] and [`Shutdown::settle`], which close the port without resetting a connection. Unix only | rustix, socket2 |
+//! | `listener` | [`Shutdown::listener`] and [`Shutdown::settle`], which close the port without resetting a connection. Unix; complete on Linux | rustix, socket2 |
 //! | `hyper-util` | [`Drain::watch`], [`Drain::connections`] and [`Drain::close_connections`], for accept loops | hyper-util |
 //! | `tracing` | events, see below | tracing |
 //!
@@ -223,9 +231,9 @@
 //! | level | events |
 //! |---|---|
 //! | info | each change of phase, the start and the end of a [`Shutdown`], its progress once a second while it closes and drains |
-//! | warn | a timeout, a forced stop, connections that were abandoned |
+//! | warn | a timeout, a forced stop, connections that were abandoned, clients that have not acknowledged everything |
 //! | error | a server that failed |
-//! | debug | each refusal |
+//! | debug | each refusal; a port without a filter, or about which the kernel cannot be asked |
 //!
 //! Requests that are served cause no events.
 //!

@@ -204,7 +204,7 @@ impl Drain {
     /// [`start_draining`](Self::start_draining).
     ///
     /// An HTTP/2 client learns one round trip late that the server is leaving, and sends requests until then.
-    /// So wait until the server has ended, or for longer than a round trip, before you start draining.
+    /// So wait until the server has ended, or for some seconds, before you start draining.
     ///
     /// Returns true if this call made the change, false if the drain is closing or draining already.
     ///

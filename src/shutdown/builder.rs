@@ -29,17 +29,18 @@ use crate::drain::Drain;
 /// 2. **Lame duck**, on [`Signal::Terminate`], for at most [`lame_duck`](Self::lame_duck). Readiness fails
 ///    and all requests are served, so that a load balancer stops sending requests before any is refused.
 ///    [`min_failed_probes`](Self::min_failed_probes) and [`quiet_period`](Self::quiet_period) end it early.
-///    With `listener`, new handshakes then get no answer, and connected clients have `settle` to send their
-///    first request.
+///    With `listener`, new handshakes then get no answer, and the port settles: what has reached it is accepted
+///    and read before the server is asked to close.
 /// 3. **Closing**, for at most [`closing`](Self::closing), or until the server has ended. The server closes
 ///    its port and its connections. HTTP/2 clients learn of it one round trip late; requests that they send
 ///    until then are served. Watched connections ([`Drain::watch`], with the feature `hyper-util`) are part of
 ///    the server: it has not ended while one of them is open.
 /// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server sends the last
-///    bytes and closes its connections, for at most [`flush`](Self::flush) if that is set.
-///    [`timeout`](Self::timeout) bounds everything from closing on.
+///    bytes and closes its connections. With `listener`, the shutdown also waits until the clients' systems have
+///    acknowledged what they were sent. [`flush`](Self::flush) bounds how long the connections may stand still
+///    meanwhile, and [`timeout`](Self::timeout) bounds everything from closing on.
 /// 5. At the deadline, [tracked](crate::DrainLayer::track_requests) requests are [cancelled](Drain::cancel),
-///    and the server has one more second to send the answers, or 100 ms if nothing was in flight. Other
+///    and the server has one more second to send the answers. Other
 ///    requests are not stopped; they end with the process. Finally, watched connections are closed, and the
 ///    server has another second to end.
 ///
@@ -51,7 +52,7 @@ use crate::drain::Drain;
 /// | | time |
 /// |---|---|
 /// | always | `lame_duck` + `timeout` + 1 s |
-/// | with `listener` | + `settle` + 1 s |
+/// | with `listener` | + `settle` + 5 s |
 /// | with watched connections | + 1 s |
 ///
 /// Set the supervisor's grace period higher than that: `terminationGracePeriodSeconds` in Kubernetes,
@@ -76,9 +77,7 @@ use crate::drain::Drain;
 ///     .route_service("/readyz", drain.readiness());
 /// let shutdown = Shutdown::on_signal(&drain)
 ///     .lame_duck(Duration::from_secs(10))
-///     .timeout(Duration::from_secs(20))
-///     // A stalled client does not fail the shutdown.
-///     .flush(Duration::from_secs(3));
+///     .timeout(Duration::from_secs(20));
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
 /// let report = shutdown
 ///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
@@ -250,10 +249,12 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Sets the maximum duration of closing, during which requests are still served. The default is 1 s.
+    /// Sets the maximum duration of closing, during which requests are still served. The default is 5 s.
     ///
-    /// It should be longer than a round trip to the most distant client. Closing ends as soon as the server
-    /// has ended. With zero, requests that cross the server's GOAWAY are refused.
+    /// It bounds how long HTTP/2 clients may take to notice the server's GOAWAY: usually one round trip, more if
+    /// segments are lost or the GOAWAY waits behind a large response. What they send after it is refused. Closing ends
+    /// as soon as the server has ended, and, after a second at the earliest, when nothing is in flight and the
+    /// connections have stood still for [`flush`](Self::flush). With zero, requests that cross the GOAWAY are refused.
     pub fn closing(mut self, longest: Duration) -> Self {
         self.config.closing = longest;
         self
@@ -268,23 +269,25 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Sets how long connections may take to send the last bytes and close, once nothing is in flight.
+    /// Sets how long connections may stand still, once nothing is in flight. The default is 5 s.
     ///
-    /// Stalled peers (half a request head, half a TLS handshake, an HTTP/2 client that answers no ping) keep
-    /// a server from ending. With this setting they do not fail the shutdown. Connections that are still open
-    /// after `flush`, or at the end of [`timeout`](Self::timeout) if that is earlier, are abandoned with a
-    /// warning; watched ones are closed. Then [`run`](Self::run) returns `Ok`, and
-    /// [`ShutdownReport::ended_after`](crate::ShutdownReport::ended_after) is `None`. The same applies to a server that
-    /// was not given `closing`. `flush` does not shorten [`closing`](Self::closing).
+    /// The last bytes of responses may then still be in the server's buffers and in the kernel's. With
+    /// `listener`, on Linux, the kernel is asked what the clients have acknowledged: each new byte starts this
+    /// time anew, so that a slow reader gets everything, within [`timeout`](Self::timeout). Elsewhere this is how
+    /// long the clients have in total, so set a time in which a slow one can read what is buffered.
+    ///
+    /// It bounds what a peer that is asleep costs: one that has sent half a request head or half a TLS handshake,
+    /// an HTTP/2 client that answers no ping, a reader that has stopped. Such peers are no failure. Connections
+    /// that are still open afterwards are abandoned with a warning; watched ones are closed.
+    /// [`run`](Self::run) returns `Ok`, and [`ShutdownReport::ended_after`](crate::ShutdownReport::ended_after) is
+    /// `None`. The same applies to a server that was not given `closing`.
+    ///
+    /// The time counts from closing, from the end of the last request, or from the last byte, whichever comes last.
+    /// So a peer that is asleep costs it once, in [`closing`](Self::closing) or after it.
     ///
     /// An abandoned connection keeps its clone of the app until the process ends. If a task waits for the
     /// last clone to be dropped, such as a worker on a channel, that wait needs its own timeout. See [what
     /// comes after `run`](crate::recipes#what-comes-after-run).
-    ///
-    /// Without `flush`, such peers make [`run`](Self::run) wait for the whole timeout and return
-    /// [`TimedOut`](crate::ShutdownError::TimedOut) with nothing in flight. The reason is that the last chunk
-    /// of a response, or a body of one chunk, may still be in the server's buffer, which no layer can see. So
-    /// set a time in which a slow client can read it.
     ///
     /// # Examples
     ///
@@ -297,7 +300,7 @@ impl<O, F> Shutdown<O, F> {
     /// let drain = Drain::new();
     /// let shutdown = Shutdown::new(&drain, stop)
     ///     .timeout(Duration::from_secs(20))
-    ///     .flush(Duration::from_secs(3));
+    ///     .flush(Duration::from_secs(2));
     /// # let _ = shutdown;
     /// ```
     pub fn flush(mut self, flush: Duration) -> Self {

@@ -55,8 +55,8 @@ impl ShutdownReport {
     }
 
     /// Returns the time from asking the server to close until the server had ended. Zero if it had ended
-    /// before. `None` if it had not ended when [`flush`](crate::Shutdown::flush) was over: connections were
-    /// still open, with nothing in flight, and were abandoned.
+    /// before. `None` if it had not: connections were still open, with nothing in flight, had stood still for
+    /// [`flush`](crate::Shutdown::flush), and were abandoned.
     pub fn ended_after(&self) -> Option<Duration> {
         self.ended_after
     }
@@ -72,8 +72,7 @@ impl ShutdownReport {
 pub enum ShutdownError {
     /// The server failed. `run` then waited until nothing was in flight, at most for the timeout.
     Server(BoxError),
-    /// The timeout has passed with requests in flight, or, without [`flush`](crate::Shutdown::flush), with a
-    /// server that had not ended.
+    /// The timeout has passed with requests in flight.
     TimedOut(Unfinished),
     /// The shutdown was forced to stop.
     Forced(Unfinished),
@@ -85,15 +84,6 @@ impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => write!(f, "server failed: {error}"),
-            Self::TimedOut(unfinished)
-                if unfinished.in_flight() == 0 && unfinished.connections() == 0 =>
-            {
-                write!(
-                    f,
-                    "drain timed out: {unfinished}, but the server has not ended: \
-                 connections are still open, or it was not given `closing`"
-                )
-            }
             Self::TimedOut(unfinished) => write!(f, "drain timed out: {unfinished}"),
             Self::Forced(unfinished) => write!(f, "forced to stop: {unfinished}"),
             Self::DrainInUse => f.write_str("another shutdown of this drain is running"),

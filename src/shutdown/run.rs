@@ -41,9 +41,9 @@ impl<O, F> Shutdown<O, F> {
     /// `server` is called with a future that resolves in [`Phase::Closing`], and returns the server:
     /// `axum::serve(..).with_graceful_shutdown(closing)`, tonic's `serve_with_shutdown(address, closing)`, or
     /// an accept loop of your own. The server's output is `Result<(), E>` or `()`, where `E` is `Send` and
-    /// `Sync`: convert a `Box<dyn Error>` into a string. A server that ignores `closing` never ends, and is
-    /// reported as [`TimedOut`](ShutdownError::TimedOut) with nothing in flight, unless
-    /// [`flush`](Self::flush) is set.
+    /// `Sync`: map an error that is not `Send` to a `String` first. A server that ignores `closing` never ends. It is
+    /// abandoned with a warning once nothing is in flight and its connections have stood still for
+    /// [`flush`](Self::flush).
     ///
     /// If the server ends by itself, the shutdown starts. It waits, with the same timeout, for anything still
     /// in flight: work that holds a [`Permit`](crate::Permit), or connections that the server has handed off.
@@ -59,8 +59,7 @@ impl<O, F> Shutdown<O, F> {
     /// - [`ShutdownError::Server`] if the server failed. `run` then waits until nothing is in flight, at most
     ///   for the timeout. This takes precedence over the other two;
     ///   [`Drain::requests`](crate::Drain::requests) still lists the requests that are left.
-    /// - [`ShutdownError::TimedOut`] if requests were in flight at the deadline, or if the server had not
-    ///   ended and [`flush`](Self::flush) was not set.
+    /// - [`ShutdownError::TimedOut`] if requests, or permits, were in flight at the deadline.
     /// - [`ShutdownError::Forced`] if the [`force_on`](Self::force_on) future resolved, or a later SIGINT
     ///   arrived, before the shutdown finished.
     /// - [`ShutdownError::DrainInUse`] if another shutdown of the same drain is running. The server is not

@@ -96,6 +96,66 @@ fn a_client_whose_syn_ack_is_lost_is_answered_or_refused() {
     }
 }
 
+/// A connection that has been used.
+fn kept_alive(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 1024];
+    assert!(stream.read(&mut answer).unwrap() > 0);
+    stream
+}
+
+/// The end of the stream is all that it has not acknowledged.
+#[test]
+#[ignore = "needs root: .ci/run runs it"]
+fn a_dead_keep_alive_peer_is_not_waited_for() {
+    let Some(network) = Network::new(Conditions::default()) else {
+        return;
+    };
+    let process = start(&network, "drain");
+    let _streams = [(); 3].map(|()| kept_alive(process.address));
+    network.cut();
+    process.signal(SIGTERM);
+    let exited = process.exit().with(0);
+    let unsaid = |what: &str| !exited.log.iter().any(|line| line.contains(what));
+    assert!(unsaid("abandoned") && unsaid("acknowledged"), "{exited:#?}");
+    exited.said("ended_after=");
+}
+
+/// A filter that stays after the server has closed its listener would make them wait for a second.
+#[test]
+#[ignore = "needs root: .ci/run runs it"]
+fn clients_that_dial_again_when_their_connection_ends_do_not_wait() {
+    let Some(network) = Network::new(Conditions {
+        one_way: MILLISECOND,
+        ..Conditions::default()
+    }) else {
+        return;
+    };
+    for server in ["plain", "drain"] {
+        let process = start(&network, server);
+        let address = process.address;
+        let dial_again = |mut stream: TcpStream| {
+            while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+            let error = TcpStream::connect_timeout(&address, 500 * MILLISECOND).unwrap_err();
+            error.kind() == io::ErrorKind::TimedOut
+        };
+        let streams = [(); 30].map(|()| kept_alive(address));
+        let waits = thread::scope(|scope| {
+            let clients = streams.map(|stream| scope.spawn(move || dial_again(stream)));
+            process.signal(SIGTERM);
+            clients.map(|client| client.join().unwrap())
+        });
+        let waits = waits.into_iter().filter(|waits| *waits).count();
+        println!("{server}: {waits} of 30 wait");
+        process.exit().with(0);
+        assert_eq!(waits, 0);
+    }
+}
+
 /// A response that goes on comes faster.
 const STALLED: Duration = Duration::from_secs(4);
 

@@ -11,6 +11,7 @@ mod gin_equivalent;
 mod network;
 mod process;
 mod restarts;
+mod sandbox;
 mod sequence;
 mod servers;
 mod tls_client;

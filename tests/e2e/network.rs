@@ -73,8 +73,9 @@ impl Network {
     /// Builds a network. `None`, and a message, if this is not allowed.
     pub(crate) fn new(conditions: Conditions) -> Option<Self> {
         static NUMBER: AtomicU8 = AtomicU8::new(0);
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: a network needs root");
+        let has_tun = std::path::Path::new("/dev/net/tun").exists();
+        if !nix::unistd::geteuid().is_root() || !has_tun {
+            println!("skipped: a network needs root and /dev/net/tun");
             return None;
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

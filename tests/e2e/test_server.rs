@@ -4,7 +4,7 @@
 //! Environment variables: `ADDR` (a path for `unix-drain` and `unix-plain`) and `BACKLOG`, unless a socket is passed as systemd does; `SERVER` (`drain`, or `plain`
 //! for axum alone; `grpc-drain` or `grpc-plain` for tonic; `watch-drain` for an accept loop with watched
 //! connections, and `spread-drain` if all of them are HTTP/2); `TRACK` to track requests; `STARTUP` for the
-//! seconds between listening for signals and running the server; and, in seconds, `LAME_DUCK`, `QUIET`,
+//! seconds between listening for signals and running the server; `DUPLICATE` to use a duplicate of a passed socket; and, in seconds, `LAME_DUCK`, `QUIET`,
 //! `SETTLE`, `CLOSING`, `TIMEOUT` and `FLUSH`.
 
 use std::convert::Infallible;
@@ -60,7 +60,14 @@ async fn serve() -> Result<(), AnyError> {
     let listener = match ListenFd::from_env().take_tcp_listener(0)? {
         Some(passed) => {
             passed.set_nonblocking(true)?;
-            TcpListener::from_std(passed)?
+            if env::var("DUPLICATE").is_ok() {
+                let duplicate = passed.try_clone()?;
+                // Its number stays in use.
+                std::mem::forget(passed);
+                TcpListener::from_std(duplicate)?
+            } else {
+                TcpListener::from_std(passed)?
+            }
         }
         None => bind(&env::var("ADDR")?)?,
     };

@@ -123,3 +123,44 @@ fn own_inodes() -> io::Result<HashSet<u32>> {
     }
     Ok(inodes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// The time that a question takes, by the number of connections to the port.
+    #[test]
+    #[ignore = "prints figures for benches/README.md"]
+    fn cost_of_a_question() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut kernel = Kernel::open().unwrap();
+        kernel.ports.push((Domain::IPV4, address.port()));
+        let mut open = Vec::new();
+        for connections in [0, 100, 1_000, 10_000] {
+            while open.len() < connections {
+                let client = TcpStream::connect(address).unwrap();
+                open.push((client, listener.accept().unwrap()));
+            }
+            for only_own in [false, true] {
+                kernel.is_shared = only_own;
+                let took = (0..20).map(|_| {
+                    let began = Instant::now();
+                    assert!(kernel.ask(only_own).unwrap().len() >= connections);
+                    began.elapsed()
+                });
+                println!(
+                    "{connections} connections, own sockets only: {only_own}: {:?}",
+                    took.min()
+                );
+            }
+        }
+    }
+}

@@ -197,27 +197,26 @@ fn hold_interval(elapsed: Duration) -> Duration {
 
 #[cfg(all(feature = "listener", unix))]
 impl<O, F> Shutdown<O, F> {
-    /// Closes this listening socket before the server does, without losing a connection that has reached it.
-    /// Call it for each socket that the server listens on.
+    /// Stops new handshakes on this listener before the server closes, so that no connection is reset. Call it for
+    /// each socket that the server listens on.
     ///
     /// When a server is asked to close, it closes its port, its idle connections and its accept queue at
     /// once: clients that have just connected see a reset. With this method, the shutdown keeps a duplicate
     /// of the socket. At the end of the lame duck, before the server is asked to close:
     ///
-    /// 1. On Linux the kernel stops answering new handshakes (by a socket filter, which needs no privilege).
-    ///    Handshakes under way complete.
-    /// 2. Connections get [`settle`](Self::settle) to send their first request.
-    /// 3. The server accepts what is left in the queue, within one second.
+    /// 1. The kernel stops answering new handshakes (on Linux, by a socket filter, which needs no privilege). The
+    ///    path of a Unix socket is removed, if it is still the one to which the socket was bound.
+    /// 2. The port settles: what has reached it is accepted and read. [`settle`](Self::settle) says how long that
+    ///    takes.
     ///
-    /// A client that tries to connect in the meantime gets no answer. Its kernel retries after one second.
-    /// Then it is refused, or reaches the next process that listens on the port. A load
-    /// balancer without active checks (nginx) and other sockets with `SO_REUSEPORT` see that second too.
+    /// After the server has ended, the shutdown waits until the clients' systems have acknowledged what they were sent,
+    /// for as long as they acknowledge anything; see [`flush`](Self::flush). Otherwise a pod whose network goes with
+    /// its process would cut off slow readers.
     ///
-    /// Works for TCP and Unix sockets, with any [`AsFd`]. On systems other than Linux, for Unix sockets and
-    /// in sandboxes that forbid the filter, new connections are accepted until the server closes, and the
-    /// last of them may be reset; this is logged at debug. The duplicate is closed once the server has closed
-    /// its own descriptor, or has ended. tonic before 0.14.7 closes its descriptor when its last connection
-    /// has ended: until then new connections get no answer.
+    /// A client that tries to connect while the port settles gets no answer. Its kernel retries after one second.
+    /// Then it is refused, or reaches the next process that listens on the port. The duplicate is closed as soon as
+    /// the server has closed its own descriptor, or has ended. tonic before 0.14.7 closes its descriptor when its
+    /// last connection has ended: until then new connections get no answer.
     ///
     /// For several listeners, call it once for each. Bind a listener, call this, then move it into its
     /// server: a wrapper such as axum's `tap_io` has no descriptor to pass.
@@ -226,10 +225,25 @@ impl<O, F> Shutdown<O, F> {
     /// shutdown. A descriptor that is open after the server has closed its own keeps the port open, and
     /// nothing accepts.
     ///
-    /// Do not pass a socket that another process continues to use. The filter belongs to the socket, so new
-    /// connections would hang until it is removed at the end of the shutdown, or permanently if this process
-    /// is killed first. Sockets from systemd or systemfd are recognized by `LISTEN_FDS` and `LISTEN_PID`, and
-    /// get no filter. Create the `Shutdown` before other code takes them.
+    /// Do not pass a socket that another process continues to use: the filter belongs to the socket, not to the
+    /// process. Two processes that share a port (`SO_REUSEPORT`) have a socket each, but then the filter makes the
+    /// connections wait for a second that the kernel assigns to this one. See [one port, old and new
+    /// process](crate#which-case-is-yours). Sockets from systemd or systemfd, and their duplicates, are recognized by
+    /// `LISTEN_FDS` and `LISTEN_PID`, and get no filter. Create the `Shutdown` before other code takes them.
+    ///
+    /// # What the kernel is asked
+    ///
+    /// On Linux, `inet_diag` (netlink) lists the connections of a port: what is half open, unread and
+    /// unacknowledged. It is asked once in this call, and then only while the server is leaving, at most 50 times a
+    /// second, on a thread of its own that exists for the length of a question. A question walks the kernel's table of
+    /// connections: some milliseconds, also for 10,000 connections.
+    ///
+    /// Where it cannot be asked, fixed times apply: on other systems, for Unix sockets, in gVisor, in sandboxes that
+    /// forbid netlink (seccomp, systemd's `RestrictAddressFamilies=` without `AF_NETLINK`), and for a socket of
+    /// another network namespace. Connections get [`settle`](Self::settle), the server has a second to empty the
+    /// accept queue, and [`flush`](Self::flush) is how long the last bytes have in total. So what is lost on the network
+    /// for longer than `settle` is reset. This is logged at debug, and so is a filter that cannot be attached: then new
+    /// connections are accepted until the server closes, and the last of them may be reset.
     ///
     /// This method is not available on Windows.
     ///
@@ -260,12 +274,34 @@ impl<O, F> Shutdown<O, F> {
         Ok(self)
     }
 
-    /// Sets how long clients that have connected to a [`listener`](Self::listener) have to send their first
-    /// request. The default is 300 ms.
+    /// Sets the least time that clients that have connected to a [`listener`](Self::listener) have to send their first
+    /// request. The default is 300 ms. It is skipped on [`Signal::Interrupt`](crate::Signal::Interrupt).
     ///
-    /// When the server is asked to close, hyper closes connections on which nothing has arrived. So this
-    /// should be longer than a round trip to the most distant client. It is skipped on
-    /// [`Signal::Interrupt`](crate::Signal::Interrupt).
+    /// When the server is asked to close, hyper closes connections on which nothing has arrived. No fixed time
+    /// prevents that: a segment that is lost is sent again after 200 ms and a round trip, and a lost handshake after a
+    /// second. So the port has settled when this time has passed and, as the kernel says:
+    ///
+    /// - no handshake is half open, for at most 1.3 s;
+    /// - each connection without a request is so old that a request that was lost twice would have arrived, at most a
+    ///   second, or 4 s if its handshake lost a segment;
+    /// - the server has accepted and read what had arrived when this time had passed, for at most a second more.
+    ///
+    /// In total it takes at most 5 s longer than this time. If there are no connections, it takes no time at all.
+    ///
+    /// The kernel cannot see a request that is on its way on a connection that was used before, and takes half a TLS
+    /// handshake for a request. If such clients are distant, or lose segments, a longer time helps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_drain::{Drain, Shutdown};
+    ///
+    /// # let stop = async {};
+    /// let shutdown = Shutdown::new(&Drain::new(), stop).settle(Duration::from_secs(1));
+    /// # let _ = shutdown;
+    /// ```
     pub fn settle(mut self, settle: Duration) -> Self {
         self.config.settle = settle;
         self
