@@ -123,6 +123,8 @@ fn socket(message: &[u8]) -> Option<TcpSocket> {
             // A listener's is the length of its queue.
             TcpState::HalfOpen | TcpState::Listening | TcpState::Closed => 0,
         },
+        // Of the SYN/ACK, until there is a `tcp_info`.
+        retransmitted: (*message.get(3)?).into(),
         ..TcpSocket::default()
     };
     let mut rest = message.get(MESSAGE..)?;

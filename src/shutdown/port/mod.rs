@@ -282,8 +282,8 @@ impl<O, F> Shutdown<O, F> {
     /// second. So the port has settled when this time has passed and, as the kernel says:
     ///
     /// - no handshake is half open, for at most 1.3 s;
-    /// - each connection without a request is so old that a request that was lost twice would have arrived, at most a
-    ///   second, or 4 s if its handshake lost a segment;
+    /// - each connection without a request is so old that a request that was lost twice would have arrived: at most a
+    ///   second, or 4 s if a handshake has lost a segment meanwhile;
     /// - the server has accepted and read what had arrived when this time had passed, for at most a second more.
     ///
     /// In total it takes at most 5 s longer than this time. If there are no connections, it takes no time at all.

@@ -11,7 +11,8 @@ use super::tcp::{TcpSocket, TcpState};
 const LONGEST_HANDSHAKE: Duration = Duration::from_millis(1300);
 /// How old a connection may become before its first request arrives.
 const LONGEST_REQUEST: Duration = Duration::from_secs(1);
-/// The same if its handshake lost a segment: then the client sends a lost request again after some 3 s.
+/// The same while handshakes lose segments: a client whose SYN was sent twice, which only it knows, sends a lost request
+/// again after some 3 s.
 const LONGEST_RESENT_REQUEST: Duration = Duration::from_secs(4);
 /// How long the server has to accept and read what has arrived, once `settle` has passed.
 const LONGEST_UNREAD: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ pub(super) struct Settling {
     knows_all: bool,
     /// Cookies of the connections that were there before `settle` had passed. Later ones are strangers.
     followed: HashSet<u64>,
+    /// Whether a handshake has lost a segment.
+    loses: bool,
     /// The connections that had unread bytes when `settle` had passed, and how much of each had been read.
     unread: Option<HashMap<u64, u64>>,
 }
@@ -56,6 +59,7 @@ impl Settling {
             settled: now.checked_add(settle),
             knows_all,
             followed: HashSet::new(),
+            loses: false,
             unread: None,
         }
     }
@@ -97,15 +101,19 @@ impl Settling {
         if self.unread.is_none() {
             self.followed.extend(open().map(|socket| socket.cookie));
         }
+        let is_followed = |socket: &&TcpSocket| self.followed.contains(&socket.cookie);
+        self.loses |= open()
+            .filter(is_followed)
+            .any(|socket| socket.received == 0 && socket.retransmitted > 0);
         let handshakes = now.saturating_duration_since(self.began) < LONGEST_HANDSHAKE;
-        for socket in open().filter(|socket| self.followed.contains(&socket.cookie)) {
+        for socket in open().filter(is_followed) {
             if socket.state == TcpState::HalfOpen {
                 if handshakes {
                     missing.half_open += 1;
                 } else {
                     missing.given_up += 1;
                 }
-            } else if socket.received == 0 && socket.quiet < longest_request(socket) {
+            } else if socket.received == 0 && socket.quiet < self.longest_request(socket) {
                 missing.unused += 1;
             }
         }
@@ -123,6 +131,16 @@ impl Settling {
             }
         }
         missing
+    }
+
+    /// How old a connection may become before its first request arrives, if it is lost twice: the second
+    /// retransmission comes after three times the first one's time.
+    fn longest_request(&self, socket: &TcpSocket) -> Duration {
+        if self.loses {
+            LONGEST_RESENT_REQUEST
+        } else {
+            LONGEST_REQUEST.min(socket.rtt + 3 * socket.rto)
+        }
     }
 }
 
@@ -146,16 +164,6 @@ impl Missing {
             unread: self.unread.max(other.unread),
             given_up: self.given_up.max(other.given_up),
         }
-    }
-}
-
-/// How old a connection may become before its first request arrives, if it is lost twice: the second retransmission
-/// comes after three times the first one's time.
-fn longest_request(socket: &TcpSocket) -> Duration {
-    if socket.retransmitted > 0 {
-        LONGEST_RESENT_REQUEST
-    } else {
-        LONGEST_REQUEST.min(socket.rtt + 3 * socket.rto)
     }
 }
 
@@ -289,6 +297,27 @@ mod tests {
         assert_eq!(port.look(1060, &[resent(0)]).unused, 1);
         assert_eq!(port.look(5059, &[resent(3999)]).unused, 1);
         assert!(port.look(5060, &[resent(4000)]).is_empty());
+    }
+
+    /// A client may have lost its SYN, which the server cannot see.
+    #[test]
+    fn while_handshakes_lose_segments_first_requests_get_more_time() {
+        let mut port = Port::new();
+        let resent = TcpSocket {
+            retransmitted: 1,
+            ..half_open(2)
+        };
+        assert_eq!(port.look(0, &[unused(1, 0), resent]).unused, 1);
+        assert_eq!(port.look(3999, &[unused(1, 3999)]).unused, 1);
+        assert!(port.look(4000, &[unused(1, 4000)]).is_empty());
+        // What was lost on a connection that has been used shows nothing.
+        let used = TcpSocket {
+            retransmitted: 1,
+            ..idle(2)
+        };
+        let mut port = Port::new();
+        assert_eq!(port.look(0, &[unused(1, 0), used]).unused, 1);
+        assert!(port.look(840, &[unused(1, 840)]).is_empty());
     }
 
     #[test]

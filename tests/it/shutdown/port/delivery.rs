@@ -2,7 +2,6 @@
 
 use std::net::Shutdown as Direction;
 use std::os::fd::OwnedFd;
-use std::process::Command;
 
 use super::*;
 
@@ -139,37 +138,12 @@ async fn the_timeout_bounds_it() {
 /// Another process that listens on the port may be busy for ever.
 #[tokio::test(start_paused = true)]
 async fn the_connections_of_others_are_not_waited_for() {
-    let socket = || {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_port(true).unwrap();
-        socket
-    };
-    let ours = socket();
-    ours.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    // The other process listens alone at first, so that it is the one that gets the connection.
-    let theirs = socket();
-    theirs.bind(&ours.local_addr().unwrap()).unwrap();
-    theirs.listen(1).unwrap();
-    let theirs = TcpListener::from(theirs);
-    let (_client, server) = used(&theirs);
+    let (ours, theirs, (_client, server)) = shared_port();
     server.set_nonblocking(true).unwrap();
     let chunk = vec![0; 1 << 20];
     while (&server).write(&chunk).is_ok() {}
-    // Other processes have both.
-    let keep = |descriptor| {
-        let mut sleep = Command::new("sleep");
-        sleep.arg("60").stdin(descriptor).spawn().unwrap()
-    };
-    let others = [OwnedFd::from(theirs), OwnedFd::from(server)].map(keep);
-    ours.listen(1).unwrap();
-    let ours = TcpListener::from(ours);
+    let _others = [OwnedFd::from(theirs), OwnedFd::from(server)].map(OtherProcess::with);
     let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Interrupt)).listener(&ours);
     let mut run = task::spawn(shutdown.unwrap().run(idle));
-    let outcome = ends(&mut run);
-    for mut other in others {
-        other.kill().unwrap();
-        other.wait().unwrap();
-    }
-    outcome.unwrap();
+    ends(&mut run).unwrap();
 }

@@ -1,5 +1,7 @@
 //! A port settles by what the kernel knows about its connections.
 
+use std::os::fd::OwnedFd;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -95,6 +97,23 @@ async fn a_server_that_does_not_read_gets_a_second() {
     assert_eq!(drain.phase(), Phase::LameDuck);
     advance(MILLISECOND).await;
     // The next question is due later.
+    advance(SECOND).await;
+    until(&mut run, &drain, Phase::Closing);
+}
+
+/// Another process may never read what it gets.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_on_the_port_delays_it_by_a_second() {
+    let drain = Drain::new();
+    let (listener, strangers, (mut client, server)) = shared_port();
+    client.write_all(b"unread").unwrap();
+    let _others = [OwnedFd::from(strangers), OwnedFd::from(server)].map(OtherProcess::with);
+    let mut run = terminate(&drain, &listener, endless());
+    answered(&mut run);
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
     advance(SECOND).await;
     until(&mut run, &drain, Phase::Closing);
 }
