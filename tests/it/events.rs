@@ -166,11 +166,14 @@ async fn abandoned_connections_are_a_warning() {
 
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
-async fn a_port_without_a_filter_is_a_debug_event() {
+async fn a_port_tells_what_it_cannot_do_and_how_long_it_settles() {
     let (lines, _guard) = Lines::keep();
     let folder = tempfile::tempdir().unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-    let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Interrupt));
+    let path = folder.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // So it cannot be removed.
+    std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Terminate));
     let shutdown = shutdown.listener(&listener).unwrap();
     shutdown
         .run(async |closing: Reached| closing.await)
@@ -182,8 +185,12 @@ async fn a_port_without_a_filter_is_a_debug_event() {
         "DEBUG tower_drain: the kernel cannot be asked about the port: fixed times apply error=not TCP"
     );
     assert_eq!(
-        lines[2],
-        "DEBUG tower_drain: no socket filter: new connections still arrive error=not TCP"
+        lines[3..6],
+        [
+            "DEBUG tower_drain: no socket filter: new connections still arrive error=not TCP",
+            "INFO tower_drain: settling the port settle=300ms",
+            "INFO tower_drain: the port has settled elapsed=300ms",
+        ]
     );
 }
 

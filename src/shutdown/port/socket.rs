@@ -58,7 +58,7 @@ impl Socket {
             descriptor: file.into(),
             original: listener.as_raw_fd(),
             identity,
-            domain: socket.domain()?,
+            domain: address.domain(),
             path,
             inherited: inherited.contains(listener.as_raw_fd(), identity),
             filtered: false,
@@ -84,9 +84,11 @@ impl Socket {
     }
 
     /// Makes the kernel drop the first segment of new connections, where that is possible. Handshakes under
-    /// way complete. Unlinks the path of a Unix socket.
+    /// way complete. Removes the path of a Unix socket.
     pub(super) fn refuse_handshakes(&mut self) {
-        self.unlink();
+        if self.unlink() {
+            return;
+        }
         match self.attach_filter() {
             Ok(()) => self.filtered = true,
             Err(_error) => event!(
@@ -97,22 +99,13 @@ impl Socket {
         }
     }
 
-    /// Removes the path of a Unix socket, unless somebody else has taken it over.
-    fn unlink(&mut self) {
+    /// Removes the path of a Unix socket, unless somebody else has taken it over. Returns whether it did.
+    fn unlink(&mut self) -> bool {
         let Some((path, bound)) = self.path.take().filter(|_| !self.inherited) else {
-            return;
+            return false;
         };
         let now = fs::symlink_metadata(&path).map(|file| identity(&file));
-        if now.is_ok_and(|now| now == bound) {
-            if let Err(_error) = fs::remove_file(&path) {
-                event!(
-                    debug,
-                    error = %_error,
-                    path = %path.display(),
-                    "the socket's path is left: new connections still arrive"
-                );
-            }
-        }
+        now.is_ok_and(|now| now == bound) && fs::remove_file(&path).is_ok()
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -152,7 +145,7 @@ impl Socket {
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn attach_filter(&self) -> io::Result<()> {
-        let _ = self.inherited;
+        let _ = (self.inherited, self.domain);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -179,6 +172,7 @@ impl Socket {
     }
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn not_tcp() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "not TCP")
 }
