@@ -36,7 +36,7 @@ use crate::drain::Drain;
 ///    until then are served. Watched connections ([`Drain::watch`], with the feature `hyper-util`) are part of
 ///    the server: it has not ended while one of them is open.
 /// 4. **Draining**, until nothing is in flight. New requests are refused. Then the server sends the last
-///    bytes and closes its connections. With `listener`, the shutdown also waits until the clients' systems have
+///    bytes and closes its connections. With `listener` on Linux, the shutdown also waits until the clients' systems have
 ///    acknowledged what they were sent. [`flush`](Self::flush) bounds how long the connections may stand still
 ///    meanwhile, and [`timeout`](Self::timeout) bounds everything from closing on.
 /// 5. At the deadline, [tracked](crate::DrainLayer::track_requests) requests are [cancelled](Drain::cancel),
@@ -278,12 +278,12 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// It bounds what a peer that is asleep costs: one that has sent half a request head or half a TLS handshake,
     /// an HTTP/2 client that answers no ping, a reader that has stopped. Such peers are no failure. Connections
-    /// that are still open afterwards are abandoned with a warning; watched ones are closed.
+    /// that are still open afterwards, or when `timeout` has passed, are abandoned with a warning; watched ones are closed.
     /// [`run`](Self::run) returns `Ok`, and [`ShutdownReport::ended_after`](crate::ShutdownReport::ended_after) is
     /// `None`. The same applies to a server that was not given `closing`.
     ///
     /// The time counts from closing, from the end of the last request, or from the last byte, whichever comes last.
-    /// So a peer that is asleep costs it once, in [`closing`](Self::closing) or after it.
+    /// So a peer that is asleep costs `flush` once, in [`closing`](Self::closing) or after it.
     ///
     /// An abandoned connection keeps its clone of the app until the process ends. If a task waits for the
     /// last clone to be dropped, such as a worker on a channel, that wait needs its own timeout. See [what

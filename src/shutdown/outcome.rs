@@ -55,8 +55,8 @@ impl ShutdownReport {
     }
 
     /// Returns the time from asking the server to close until the server had ended. Zero if it had ended
-    /// before. `None` if it had not: connections were still open, with nothing in flight, had stood still for
-    /// [`flush`](crate::Shutdown::flush), and were abandoned.
+    /// before. `None` if it had not: connections were still open, with nothing in flight, and were abandoned, because
+    /// they had stood still for [`flush`](crate::Shutdown::flush) or the timeout had passed.
     pub fn ended_after(&self) -> Option<Duration> {
         self.ended_after
     }

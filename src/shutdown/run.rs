@@ -77,7 +77,8 @@ impl<O, F> Shutdown<O, F> {
     /// # Examples
     ///
     /// ```no_run
-    ///     ///
+    /// use std::time::Duration;
+    ///
     /// use tower_drain::{Drain, Shutdown};
     ///
     /// # async fn example(listener: tokio::net::TcpListener, app: axum::Router) {
@@ -202,6 +203,7 @@ impl<O, F> Shutdown<O, F> {
             // Draining, until nothing is in flight.
             traffic.look_at_requests();
             drain.start_draining();
+            traffic.look_at_requests();
             set_deadline(&drain, Phase::Draining, deadline);
             let condition = first(drain.drained(), reached(deadline));
             session

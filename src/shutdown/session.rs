@@ -246,7 +246,7 @@ pub(super) async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {
 /// Waits until `at`. `None` means forever.
 pub(super) async fn reached(at: Option<Instant>) {
     match at {
-        // Timers have a resolution of a millisecond. A time that has passed needs none.
+        // Timers have a resolution of a millisecond. A time that has passed needs no timer.
         Some(at) if at <= Instant::now() => {}
         Some(at) => sleep_until(at).await,
         None => pending().await,

@@ -2,6 +2,7 @@
 //!
 //! The numbers and offsets are those of linux/netlink.h, linux/inet_diag.h and linux/tcp.h, which are stable.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -27,11 +28,17 @@ const MESSAGE: usize = 72;
 const ATTRIBUTE: usize = 4;
 
 /// A netlink socket.
-#[derive(Debug)]
 pub(super) struct InetDiag {
     socket: Socket,
     questions: u32,
     buffer: Vec<u8>,
+}
+
+/// Not the buffer, which has the sockets of others.
+impl fmt::Debug for InetDiag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InetDiag").finish_non_exhaustive()
+    }
 }
 
 impl InetDiag {
@@ -70,10 +77,13 @@ impl InetDiag {
                         let message = message.get(HEADER..).and_then(socket);
                         sockets.push(message.ok_or_else(too_short)?);
                     }
-                    Some(NLMSG_DONE) => return Ok(sockets),
-                    Some(NLMSG_ERROR) => {
-                        let error = u32_at(message, HEADER).ok_or_else(too_short)?;
-                        return Err(io::Error::from_raw_os_error((error as i32).wrapping_neg()));
+                    // Both have the number of an error, negative, or zero.
+                    Some(NLMSG_DONE | NLMSG_ERROR) => {
+                        let error = u32_at(message, HEADER).ok_or_else(too_short)? as i32;
+                        return match error {
+                            0 => Ok(sockets),
+                            _ => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
+                        };
                     }
                     _ => {}
                 }

@@ -16,8 +16,10 @@ use crate::gate::lock;
 
 /// The shortest time from an answer to the next question.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// The same, as a multiple of what the answer took: a question costs at most 5 % of one core.
+/// The same, as a multiple of what the answer took: questions take at most 5 % of one core.
 const INTERVAL_FACTOR: u32 = 20;
+/// The longest, on a machine that is too busy to answer.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The ports about which the kernel can be asked.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl Kernel {
         inode: u64,
         is_shared: bool,
     ) -> io::Result<()> {
-        let sockets = lock(&self.netlink).sockets(family, port)?;
+        let sockets = self.ask_about(&[(family, port)])?;
         if !sockets
             .iter()
             .any(|socket| u64::from(socket.inode) == inode)
@@ -65,6 +67,10 @@ impl Kernel {
         Ok(())
     }
 
+    pub(super) fn has_ports(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
     /// Returns when the next question is due. A few may come earlier.
     pub(super) fn next(&self) -> Instant {
         self.next
@@ -75,35 +81,58 @@ impl Kernel {
     pub(super) async fn sockets(&mut self, only_own: bool) -> io::Result<Vec<TcpSocket>> {
         let (sender, answer) = oneshot::channel();
         let kernel = self.clone();
+        let question = move || {
+            let began = std::time::Instant::now();
+            let answer = kernel.ask(only_own);
+            (answer, began.elapsed())
+        };
         // With 10,000 connections an answer takes milliseconds, in which other tasks would wait.
-        thread::Builder::new()
-            .name("tower-drain".into())
-            .spawn(move || {
-                let began = std::time::Instant::now();
-                let answer = kernel.ask(only_own);
-                // The future that waits for it may have been dropped.
-                let _ = sender.send((answer, began.elapsed()));
-            })?;
-        let (answer, took) = answer.await.map_err(io::Error::other)?;
-        self.next = Instant::now() + INTERVAL.max(INTERVAL_FACTOR * took);
+        let thread = thread::Builder::new().name("tower-drain".into());
+        let asked = thread.spawn({
+            let question = question.clone();
+            // The future that waits for the answer may have been dropped.
+            move || drop(sender.send(question()))
+        });
+        let (answer, took) = match asked {
+            Ok(_) => answer.await.map_err(io::Error::other)?,
+            // No more threads: better late than not at all.
+            Err(_) => question(),
+        };
+        let interval = INTERVAL.max(INTERVAL_FACTOR * took).min(LONGEST_INTERVAL);
+        self.next = Instant::now() + interval;
         answer
     }
 
     fn ask(&self, only_own: bool) -> io::Result<Vec<TcpSocket>> {
-        let mut netlink = lock(&self.netlink);
-        let mut sockets = Vec::new();
-        for (family, port) in &self.ports {
-            sockets.extend(netlink.sockets(*family, *port)?);
-        }
-        drop(netlink);
+        let mut sockets = self.ask_about(&self.ports)?;
         sockets.retain(|socket| !self.listeners.contains(&socket.inode.into()));
         let listens = |socket: &TcpSocket| socket.state == TcpState::Listening;
         if only_own && (self.is_shared || sockets.iter().any(listens)) {
             let own = own_inodes()?;
-            // What has no inode may be ours.
-            sockets.retain(|socket| socket.inode == 0 || own.contains(&socket.inode));
+            // What the server has closed has no inode. What waits to be accepted has none either, and may be another
+            // process's; ours has been accepted.
+            let may_be_ours = |socket: &TcpSocket| {
+                matches!(socket.state, TcpState::Closing | TcpState::Closed) && socket.inode == 0
+            };
+            sockets.retain(|socket| may_be_ours(socket) || own.contains(&socket.inode));
         }
         Ok(sockets)
+    }
+
+    fn ask_about(&self, ports: &[(Domain, u16)]) -> io::Result<Vec<TcpSocket>> {
+        let ask = |netlink: &mut InetDiag| {
+            let mut sockets = Vec::new();
+            for (family, port) in ports {
+                sockets.extend(netlink.sockets(*family, *port)?);
+            }
+            Ok(sockets)
+        };
+        let mut netlink = lock(&self.netlink);
+        // Once more after an error (no memory, for example), on a socket without the rest of an answer.
+        ask(&mut netlink).or_else(|_: io::Error| {
+            *netlink = InetDiag::open()?;
+            ask(&mut netlink)
+        })
     }
 }
 

@@ -41,7 +41,7 @@ use super::builder::Shutdown;
 use super::server::ServerEnd;
 #[cfg(feature = "tracing")]
 use super::session::nonzero;
-use super::session::{earlier, reached};
+use super::session::{earlier, first, reached};
 use crate::drain::Drain;
 
 /// How often to look at the accept queue where the kernel cannot be asked: it wakes a process when the queue fills,
@@ -102,7 +102,11 @@ impl Port {
         let mut settling = Settling::new(began, settle, self.knows_all);
         let mut most = Missing::default();
         let _last = loop {
-            let sockets = ask(&mut self.kernel, false).await;
+            let no_answer = async {
+                reached(settling.longest()).await;
+                None
+            };
+            let sockets = first(ask(&mut self.kernel, false), no_answer).await;
             let is_queued = self.sockets.iter().any(Socket::has_waiting);
             let now = Instant::now();
             let missing = settling.look(now, sockets.as_deref(), is_queued);
@@ -112,7 +116,7 @@ impl Port {
             most = most.max(missing);
             let settled = settling.settled().filter(|at| *at > now);
             let next = match &self.kernel {
-                Some(kernel) => earlier(Some(kernel.next()), settled),
+                Some(kernel) => earlier(Some(kernel.next()), settled.or(settling.longest())),
                 // There is nothing to see before.
                 None if missing.time => settled,
                 None => now.checked_add(QUEUE_INTERVAL),
@@ -209,7 +213,7 @@ impl<O, F> Shutdown<O, F> {
     /// 2. The port settles: what has reached it is accepted and read. [`settle`](Self::settle) says how long that
     ///    takes.
     ///
-    /// After the server has ended, the shutdown waits until the clients' systems have acknowledged what they were sent,
+    /// After the server has ended, on Linux, the shutdown waits until the clients' systems have acknowledged what they were sent,
     /// for as long as they acknowledge anything; see [`flush`](Self::flush). Otherwise a pod whose network goes with
     /// its process would cut off slow readers.
     ///
@@ -222,27 +226,28 @@ impl<O, F> Shutdown<O, F> {
     /// server: a wrapper such as axum's `tap_io` has no descriptor to pass.
     ///
     /// Pass the listener itself, or drop all other descriptors of its socket (`try_clone`) before the
-    /// shutdown. A descriptor that is open after the server has closed its own keeps the port open, and
-    /// nothing accepts.
+    /// shutdown. A descriptor that is open after the server has closed its own keeps the port open: nothing accepts, and
+    /// new connections are reset in the end.
     ///
     /// Do not pass a socket that another process continues to use: the filter belongs to the socket, not to the
-    /// process. Two processes that share a port (`SO_REUSEPORT`) have a socket each, but then the filter makes the
-    /// connections wait for a second that the kernel assigns to this one. See [one port, old and new
+    /// process. Two processes that share a port (`SO_REUSEPORT`) have a socket each, but then the filter makes those
+    /// connections wait for a second that the kernel has assigned to this one. See [one port, old and new
     /// process](crate#which-case-is-yours). Sockets from systemd or systemfd, and their duplicates, are recognized by
     /// `LISTEN_FDS` and `LISTEN_PID`, and get no filter. Create the `Shutdown` before other code takes them.
     ///
     /// # What the kernel is asked
     ///
     /// On Linux, `inet_diag` (netlink) lists the connections of a port: what is half open, unread and
-    /// unacknowledged. It is asked once in this call, and then only while the server is leaving, at most 50 times a
-    /// second, on a thread of its own that exists for the length of a question. A question walks the kernel's table of
-    /// connections: some milliseconds, also for 10,000 connections.
+    /// unacknowledged. It is asked once in this call, and then only while the server is leaving, some 50 times a second at
+    /// most, on a thread of its own that exists for the length of a question. A question walks the kernel's table of
+    /// connections: that takes some milliseconds, and tens of milliseconds with 10,000 connections to the port. A paused
+    /// clock of tokio does not wait for the answers.
     ///
     /// Where it cannot be asked, fixed times apply: on other systems, for Unix sockets, in gVisor, in sandboxes that
     /// forbid netlink (seccomp, systemd's `RestrictAddressFamilies=` without `AF_NETLINK`), and for a socket of
     /// another network namespace. Connections get [`settle`](Self::settle), the server has a second to empty the
-    /// accept queue, and [`flush`](Self::flush) is how long the last bytes have in total. So what is lost on the network
-    /// for longer than `settle` is reset. This is logged at debug, and so is a filter that cannot be attached: then new
+    /// accept queue, and [`flush`](Self::flush) is how long the last bytes have in total. So a connection whose
+    /// lost segment is sent again only after `settle` is reset. This is logged at debug, and so is a filter that cannot be attached: then new
     /// connections are accepted until the server closes, and the last of them may be reset.
     ///
     /// This method is not available on Windows.
@@ -286,7 +291,8 @@ impl<O, F> Shutdown<O, F> {
     ///   second, or 4 s if a handshake has lost a segment meanwhile;
     /// - the server has accepted and read what had arrived when this time had passed, for at most a second more.
     ///
-    /// In total it takes at most 5 s longer than this time. If there are no connections, it takes no time at all.
+    /// In total it takes at most 5 s longer than this time. If there are no connections, it takes no time at all. Where the
+    /// kernel cannot be asked, it takes this time, and at most a second more for the accept queue.
     ///
     /// The kernel cannot see a request that is on its way on a connection that was used before, and takes half a TLS
     /// handshake for a request. If such clients are distant, or lose segments, a longer time helps.

@@ -64,6 +64,11 @@ impl Settling {
         }
     }
 
+    /// Returns when it ends at the latest.
+    pub(super) fn longest(&self) -> Option<Instant> {
+        self.settled?.checked_add(LONGEST)
+    }
+
     /// Returns when `settle` has passed.
     pub(super) fn settled(&self) -> Option<Instant> {
         self.settled
@@ -91,9 +96,9 @@ impl Settling {
             return missing;
         };
         let open = || {
-            let has_ended =
+            let is_open =
                 |socket: &&TcpSocket| matches!(socket.state, TcpState::HalfOpen | TcpState::Open);
-            sockets.iter().filter(has_ended)
+            sockets.iter().filter(is_open)
         };
         if self.knows_all && !queued && open().next().is_none() {
             return Missing::default();
@@ -104,7 +109,8 @@ impl Settling {
         let is_followed = |socket: &&TcpSocket| self.followed.contains(&socket.cookie);
         self.loses |= open()
             .filter(is_followed)
-            .any(|socket| socket.received == 0 && socket.retransmitted > 0);
+            .filter(|socket| socket.received == 0 && socket.retransmitted > 0)
+            .any(|socket| socket.quiet < LONGEST_RESENT_REQUEST);
         let handshakes = now.saturating_duration_since(self.began) < LONGEST_HANDSHAKE;
         for socket in open().filter(is_followed) {
             if socket.state == TcpState::HalfOpen {
@@ -310,13 +316,17 @@ mod tests {
         assert_eq!(port.look(0, &[unused(1, 0), resent]).unused, 1);
         assert_eq!(port.look(3999, &[unused(1, 3999)]).unused, 1);
         assert!(port.look(4000, &[unused(1, 4000)]).is_empty());
-        // What was lost on a connection that has been used shows nothing.
+        // What was lost on a connection that has been used, or long ago, shows nothing.
         let used = TcpSocket {
             retransmitted: 1,
             ..idle(2)
         };
         let mut port = Port::new();
-        assert_eq!(port.look(0, &[unused(1, 0), used]).unused, 1);
+        let long_ago = TcpSocket {
+            retransmitted: 1,
+            ..unused(3, 4000)
+        };
+        assert_eq!(port.look(0, &[unused(1, 0), used, long_ago]).unused, 1);
         assert!(port.look(840, &[unused(1, 840)]).is_empty());
     }
 

@@ -70,12 +70,14 @@ impl Socket {
     pub(super) fn add_to(&self, kernel: &mut Option<Kernel>) -> io::Result<()> {
         let address = SockRef::from(&self.descriptor).local_addr()?;
         let port = address.as_socket().ok_or_else(not_tcp)?.port();
-        let kernel = match kernel {
+        let mut asked = match kernel.take() {
             Some(kernel) => kernel,
-            None => kernel.insert(Kernel::open()?),
+            None => Kernel::open()?,
         };
         let (_, inode) = self.identity;
-        kernel.add(self.domain, port, inode, self.inherited)
+        let added = asked.add(self.domain, port, inode, self.inherited);
+        *kernel = Some(asked).filter(Kernel::has_ports);
+        added
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -48,12 +48,13 @@ impl Still {
         self.followed = Some(sockets.iter().map(acknowledged).collect());
     }
 
-    /// Returns when they will have stood still for long enough. `None` is never.
+    /// Returns when they will have stood still for long enough. `None` is never, or while requests are in flight.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.since.checked_add(self.flush)
+        let over = self.since.checked_add(self.flush);
+        over.filter(|_| !self.was_in_flight)
     }
 
-    /// Counts anew if requests are in flight, or were at the last look, or if one has arrived since.
+    /// Counts anew if requests are in flight, were in flight at the last look, or have arrived since.
     pub(super) fn look_at_requests(
         &mut self,
         now: Instant,
@@ -170,15 +171,15 @@ mod tests {
         let mut until = |second, in_flight, arrival: Option<u32>| {
             let arrival = arrival.map(|second| now + second * SECOND);
             still.look_at_requests(now + second * SECOND, in_flight, arrival);
-            still.until().unwrap() - now
+            still.until().map(|at| at - now)
         };
-        assert_eq!(until(1, false, None), 5 * SECOND);
-        assert_eq!(until(2, true, None), 7 * SECOND);
-        assert_eq!(until(3, false, None), 8 * SECOND);
-        assert_eq!(until(4, false, None), 8 * SECOND);
+        assert_eq!(until(1, false, None), Some(5 * SECOND));
+        assert_eq!(until(2, true, None), None);
+        assert_eq!(until(3, false, None), Some(8 * SECOND));
+        assert_eq!(until(4, false, None), Some(8 * SECOND));
         // One that came and went between two looks.
-        assert_eq!(until(6, false, Some(5)), 10 * SECOND);
-        assert_eq!(until(7, false, Some(5)), 10 * SECOND);
+        assert_eq!(until(6, false, Some(5)), Some(10 * SECOND));
+        assert_eq!(until(7, false, Some(5)), Some(10 * SECOND));
     }
 
     #[test]

@@ -134,6 +134,21 @@ async fn zero_abandons_connections_at_once() {
     assert_ready_ok!(run.poll());
 }
 
+/// Zero is no time to stand still, but requests do not stand still.
+#[tokio::test(start_paused = true)]
+async fn zero_does_not_cut_closing_short_while_requests_are_in_flight() {
+    let drain = Drain::new();
+    let permit = drain.try_acquire().unwrap();
+    let mut run = flush(&drain, Duration::ZERO, endless());
+    for _ in 0..49 {
+        advance(SECOND / 10).await;
+        assert_pending!(run.poll());
+    }
+    assert_eq!(drain.phase(), Phase::Closing);
+    drop(permit);
+    assert_eq!(time_to_end(&mut run).await, SECOND / 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_are_late_are_still_late() {
     let drain = Drain::new();
