@@ -204,8 +204,8 @@
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own: spawn its server
 //!   before `run`, and do not pass its listener to the shutdown. It ends with the process.
 //! - hyper may reset an HTTP/2 connection that it closes while a large response is on its way to a slow client, with any
-//!   server that shuts down gracefully: the client makes room for more (WINDOW_UPDATE), and its system is told that
-//!   nothing takes that. The client can then lose the end of the response.
+//!   server that shuts down gracefully: the client makes room for more (WINDOW_UPDATE), and the server's system answers
+//!   with a reset. The client can then lose the end of the response.
 //! - Peers that vanish without closing keep HTTP/2 connections open. Keep-alive pings end them: hyper's
 //!   `http2().keep_alive_interval(..)`, tonic's `http2_keepalive_interval(..)`. [`Shutdown::flush`] bounds how
 //!   long a shutdown waits for them.

@@ -160,9 +160,7 @@ async fn serve_unix(
         return run(shutdown, serve).await;
     }
     info!("listening on {path}");
-    let closing = async {
-        plain.await;
-    };
+    let closing = async { _ = plain.await };
     axum::serve(listener, app)
         .with_graceful_shutdown(closing)
         .await?;

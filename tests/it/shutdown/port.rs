@@ -6,6 +6,8 @@ mod delivery;
 #[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
+mod others;
+#[cfg(target_os = "linux")]
 mod settle;
 
 use std::future::ready;
@@ -45,45 +47,6 @@ fn used(listener: &TcpListener) -> (TcpStream, TcpStream) {
     client.write_all(b"asks").unwrap();
     server.read_exact(&mut [0; 4]).unwrap();
     (client, server)
-}
-
-/// Two listeners on one port, and a connection of the second one.
-#[cfg(target_os = "linux")]
-fn shared_port() -> (TcpListener, TcpListener, (TcpStream, TcpStream)) {
-    let bind = |address: &socket2::SockAddr| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_port(true).unwrap();
-        socket.bind(address).unwrap();
-        socket
-    };
-    let second = bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into());
-    let first = bind(&second.local_addr().unwrap());
-    second.listen(1).unwrap();
-    let second = TcpListener::from(second);
-    // While the first one does not listen, it gets no connection.
-    let connection = used(&second);
-    first.listen(1).unwrap();
-    (first.into(), second, connection)
-}
-
-/// A process that has a descriptor, until this is dropped.
-#[cfg(target_os = "linux")]
-struct OtherProcess(std::process::Child);
-
-#[cfg(target_os = "linux")]
-impl OtherProcess {
-    fn with(descriptor: std::os::fd::OwnedFd) -> Self {
-        let mut sleep = std::process::Command::new("sleep");
-        Self(sleep.arg("60").stdin(descriptor).spawn().unwrap())
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for OtherProcess {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A Unix socket, about which the kernel cannot be asked.

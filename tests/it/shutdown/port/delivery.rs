@@ -3,6 +3,7 @@
 use std::net::Shutdown as Direction;
 use std::os::fd::OwnedFd;
 
+use super::others::{OtherProcess, shared_port};
 use super::*;
 
 /// A server has sent more than its client takes, and has closed the connection.
@@ -135,7 +136,7 @@ async fn the_timeout_bounds_it() {
     assert!((10 * SECOND..11 * SECOND).contains(&took), "{took:?}");
 }
 
-/// Another process that listens on the port may be busy for ever.
+/// Another process that listens on the port may always be busy.
 #[tokio::test(start_paused = true)]
 async fn the_connections_of_others_are_not_waited_for() {
     let (ours, theirs, (_client, server)) = shared_port();

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::others::{OtherProcess, shared_port};
 use super::*;
 
 #[tokio::test(start_paused = true)]
