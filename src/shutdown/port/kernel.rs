@@ -162,7 +162,7 @@ mod tests {
 
     /// The time that a question takes, by the number of connections to the port.
     #[test]
-    #[ignore = "prints figures for benches/README.md"]
+    #[ignore = "a benchmark, of something private: .ci/run runs it, benches/README.md has the figures"]
     fn cost_of_a_question() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -61,17 +61,25 @@ async fn all_listeners_settle() {
     until(&mut run, &drain, Phase::Closing);
 }
 
+/// More arrives on a connection while the port settles, and `settle` passes.
+async fn more_arrives<F>(run: &mut Spawn<F>, client: &mut TcpStream)
+where
+    F: Future<Output = Outcome>,
+{
+    answered(run);
+    client.write_all(b"more").unwrap();
+    advance(300 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    answered(run);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_arrived_is_read_first() {
     let drain = Drain::new();
     let listener = local();
     let (mut client, mut server) = used(&listener);
     let mut run = terminate(&drain, &listener, endless());
-    answered(&mut run);
-    client.write_all(b"more").unwrap();
-    advance(300 * MILLISECOND).await;
-    assert_pending!(run.poll());
-    answered(&mut run);
+    more_arrives(&mut run, &mut client).await;
     advance(500 * MILLISECOND).await;
     assert_pending!(run.poll());
     answered(&mut run);
@@ -87,11 +95,7 @@ async fn a_server_that_does_not_read_gets_a_second() {
     let listener = local();
     let (mut client, _server) = used(&listener);
     let mut run = terminate(&drain, &listener, endless());
-    answered(&mut run);
-    client.write_all(b"more").unwrap();
-    advance(300 * MILLISECOND).await;
-    assert_pending!(run.poll());
-    answered(&mut run);
+    more_arrives(&mut run, &mut client).await;
     advance(999 * MILLISECOND).await;
     assert_pending!(run.poll());
     answered(&mut run);
