@@ -265,7 +265,7 @@ mod connection;
 #[cfg(feature = "hyper-util")]
 pub use crate::connection::{ConnectionClosed, WatchedConnection};
 pub use crate::drain::{
-    BoxError, Drain, DrainReport, DrainStatus, DrainWait, InFlightRequest, Phase, Reached,
+    BoxError, Drain, DrainReport, DrainStatus, DrainWait, Goodbye, InFlightRequest, Phase, Reached,
     RequestStage, TryAcquireError, Unfinished,
 };
 pub use crate::gate::Permit;

@@ -17,8 +17,8 @@ impl Drain {
     /// response asks the client to leave, with `Connection: close`. The future requires
     /// `C::Error: Into<BoxError>`.
     ///
-    /// From this call on, a client has at least 100 ms to send its first request. A request that has arrived
-    /// is served.
+    /// From this call on, a client has a second to send its first request, or until draining starts. A request that has
+    /// arrived is served.
     ///
     /// The connection counts as open from this call until the future completes or is dropped. So watch it
     /// before you spawn a task. [`Shutdown::run`](crate::Shutdown::run) waits for open connections as it

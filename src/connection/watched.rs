@@ -1,8 +1,6 @@
-use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,10 +9,11 @@ use hyper_util::server::graceful::GracefulConnection;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::drain::{BoxError, OpenConnection, Phase};
+use crate::drain::{BoxError, Goodbye, OpenConnection, Phase};
 
-/// How long a client has to send its first request after it has connected.
-const FIRST_REQUEST: Duration = Duration::from_millis(100);
+/// How long a client has to send its first request after it has connected. One that was lost is sent again after 200 ms
+/// and a round trip.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// The time from the beginning of closing to the goodbye, in which the runtime reports requests that have
 /// arrived. Without it, hyper closes a connection whose request is in the kernel's buffer.
 const LAST_LOOK: Duration = Duration::from_millis(10);
@@ -43,22 +42,20 @@ pin_project! {
         connection: Option<C>,
         open: Option<OpenConnection>,
         opened: Instant,
-        goodbye: Goodbye,
+        leave: Leave,
     }
 }
 
 /// When a connection is asked to leave.
 #[derive(Debug)]
-enum Goodbye {
+enum Leave {
     /// In closing.
     InClosing,
-    /// In the lame duck, once its end is known.
-    InLameDuck,
-    /// In the lame duck, when this fires.
-    Early(Pin<Box<Sleep>>),
-    /// In closing, when this fires.
-    Soon(Pin<Box<Sleep>>),
-    Said,
+    /// At its goodbye.
+    AtGoodbye(Goodbye),
+    /// When this fires, or while draining.
+    Scheduled(Pin<Box<Sleep>>),
+    Asked,
 }
 
 /// Error returned by a [`WatchedConnection`] that [`Drain::close_connections`] closed.
@@ -76,20 +73,17 @@ impl<C> WatchedConnection<C> {
             connection: Some(connection),
             open: Some(open),
             opened: Instant::now(),
-            goodbye: Goodbye::InClosing,
+            leave: Leave::InClosing,
         }
     }
 
-    /// Asks this connection to leave in the lame duck, at a random time in the first half of what is left of
-    /// it, so that the clients do not all reconnect at once.
+    /// Asks this connection to leave at its [goodbye](crate::Drain::goodbye): at a random time in the second half of the
+    /// lame duck, so that the clients do not all reconnect at once. It still has a second for its first request.
     ///
     /// Use it only for connections that are known to be HTTP/2, by ALPN or because the port serves only gRPC:
     /// a client that gets a GOAWAY loses no request. An HTTP/1 client would lose a request that is on its
     /// way. With hyper-util's `auto` builder, set `http2_only()`: a connection whose protocol is not known yet
     /// is closed without a GOAWAY.
-    ///
-    /// After [`Drain::lame_duck`](crate::Drain::lame_duck), the end of the lame duck is unknown until a
-    /// [`Shutdown`](crate::Shutdown) starts. If none starts, the connection is asked while closing.
     ///
     /// # Examples
     ///
@@ -106,7 +100,9 @@ impl<C> WatchedConnection<C> {
     /// # }
     /// ```
     pub fn spread_goodbye(mut self) -> Self {
-        self.goodbye = Goodbye::InLameDuck;
+        if let Some(open) = &self.open {
+            self.leave = Leave::AtGoodbye(open.goodbye());
+        }
         self
     }
 }
@@ -127,13 +123,13 @@ where
         if open.is_closed() {
             return Poll::Ready(Err(ConnectionClosed.into()));
         }
-        if this.goodbye.is_due(open, *this.opened, cx) {
+        if this.leave.is_due(open, *this.opened, cx) {
             // Read a request that has arrived first: hyper closes an idle connection without reading.
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
             }
             connection.as_mut().graceful_shutdown();
-            *this.goodbye = Goodbye::Said;
+            *this.leave = Leave::Asked;
         }
         connection.poll(cx).map_err(Into::into)
     }
@@ -166,56 +162,47 @@ where
 impl<C> fmt::Debug for WatchedConnection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchedConnection")
-            .field("goodbye", &self.goodbye)
+            .field("leave", &self.leave)
             .finish_non_exhaustive()
     }
 }
 
-// === impl Goodbye ===
+// === impl Leave ===
 
-impl Goodbye {
+impl Leave {
     fn is_due(&mut self, open: &OpenConnection, opened: Instant, cx: &mut Context<'_>) -> bool {
         let phase = open.phase();
+        if let Self::AtGoodbye(goodbye) = self {
+            if phase < Phase::Closing && Pin::new(goodbye).poll(cx).is_ready() {
+                self.schedule(opened + FIRST_REQUEST);
+            }
+        }
         match self {
-            Self::Said | Self::Soon(_) => {}
-            _ if phase >= Phase::Closing => self.schedule_soon(opened),
-            Self::InLameDuck if phase == Phase::LameDuck => self.schedule_early(open, opened),
+            Self::InClosing | Self::AtGoodbye(_) if phase >= Phase::Closing => {
+                let first_request = opened + FIRST_REQUEST;
+                let last_look = Instant::now() + LAST_LOOK;
+                // While draining, a first request would be refused.
+                let is_late = phase >= Phase::Draining;
+                self.schedule(if is_late {
+                    last_look
+                } else {
+                    first_request.max(last_look)
+                });
+            }
+            Self::Scheduled(_) if phase >= Phase::Draining => return true,
             _ => {}
         }
         match self {
-            Self::Early(timer) | Self::Soon(timer) => timer.as_mut().poll(cx).is_ready(),
+            Self::Scheduled(timer) => timer.as_mut().poll(cx).is_ready(),
             _ => false,
         }
     }
 
     // Out of line, so that most polls do not read the clock.
     #[cold]
-    fn schedule_soon(&mut self, opened: Instant) {
-        let at = (opened + FIRST_REQUEST).max(Instant::now() + LAST_LOOK);
-        *self = Self::Soon(timer(at));
+    fn schedule(&mut self, at: Instant) {
+        *self = Self::Scheduled(Box::pin(sleep_until(at)));
     }
-
-    #[cold]
-    fn schedule_early(&mut self, open: &OpenConnection, opened: Instant) {
-        if let Some(end) = open.lame_duck_end() {
-            let now = Instant::now();
-            let half = now + end.saturating_duration_since(now) / 2;
-            let earliest = now.max(opened + FIRST_REQUEST);
-            *self = Self::Early(timer(random_between(earliest, half)));
-        }
-    }
-}
-
-fn timer(at: Instant) -> Pin<Box<Sleep>> {
-    Box::pin(sleep_until(at))
-}
-
-/// Returns a random time between `from` and `to`, or `from` if it is the later one.
-fn random_between(from: Instant, to: Instant) -> Instant {
-    // Each of std's hashers has its own random key.
-    let random = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
-    // Not after `to`, so there is no overflow.
-    from + to.saturating_duration_since(from).mul_f64(random)
 }
 
 // === impl ConnectionClosed ===

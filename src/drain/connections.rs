@@ -9,18 +9,14 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 
-use tokio::time::Instant;
-
 use super::{Drain, Phase};
-use crate::gate::{GateRef, Waiter, lock};
+use crate::gate::{GateRef, Goodbye, Waiter, lock};
 
 /// The connections of a drain.
 #[derive(Default)]
 pub(super) struct Connections {
     /// Those that are open, by address.
     open: Mutex<BTreeMap<usize, Arc<Closed>>>,
-    /// Set once a shutdown has announced the end of a lame duck, so that connections do not ask before.
-    end_announced: OnceLock<()>,
 }
 
 /// Set once the connection has ended or must end: the one that sets it counts it.
@@ -49,16 +45,6 @@ impl Drain {
         open.retain(|closed| closed.set(()).is_ok());
         self.gate().wake(Phase::Serving, Phase::Closing);
         open.len()
-    }
-
-    /// Announces when the lame duck ends, so that connections can say goodbye before. `None` is never.
-    pub(crate) fn announce_lame_duck_end(&self, end: Option<Instant>) {
-        let mut history = self.gate().history();
-        history.set_deadline(Phase::LameDuck, end);
-        history.lame_duck_end = end;
-        drop(history);
-        self.shared.connections.end_announced.get_or_init(|| ());
-        self.gate().wake(Phase::Serving, Phase::Closing);
     }
 
     /// Waits until no watched connection is open.
@@ -111,12 +97,9 @@ impl OpenConnection {
         self.gate.phase()
     }
 
-    /// Returns when the lame duck ends, if a shutdown has announced it. `None` after that time: the port is
-    /// settling, or the shutdown was dropped.
-    pub(crate) fn lame_duck_end(&self) -> Option<Instant> {
-        self.drain.shared.connections.end_announced.get()?;
-        let end = self.gate.history().lame_duck_end;
-        end.filter(|end| *end > Instant::now())
+    /// Returns a future for the time at which the connection should end.
+    pub(crate) fn goodbye(&self) -> Goodbye {
+        Goodbye::new(self.gate)
     }
 }
 

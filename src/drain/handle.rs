@@ -245,6 +245,15 @@ impl Drain {
     /// # }
     /// ```
     pub fn close(&self) -> bool {
+        let is_closing = self.start_closing();
+        if is_closing {
+            self.gate().say_last_goodbyes(usize::MAX);
+        }
+        is_closing
+    }
+
+    /// Like [`close`](Self::close), but the caller says the goodbyes that are left.
+    pub(crate) fn start_closing(&self) -> bool {
         let mut history = self.gate().history();
         let before = self.phase();
         if before >= Phase::Closing {
@@ -287,8 +296,11 @@ impl Drain {
             in_flight_at_start,
         });
         drop(history);
+        // Connections that wait for closing are woken once more: they need not wait for a first request any longer.
         // `Drained`, because nothing may be in flight.
-        self.gate().wake(before, Phase::Drained);
+        self.gate()
+            .wake(before.min(Phase::LameDuck), Phase::Drained);
+        self.gate().say_last_goodbyes(usize::MAX);
         event!(info, in_flight = in_flight_at_start, "draining");
         true
     }

@@ -21,4 +21,4 @@ pub(crate) use self::request::{MethodText, OldestRequests, PathText};
 pub(crate) use self::slots::CancelReply;
 pub use self::status::DrainStatus;
 pub use self::wait::{DrainReport, DrainWait};
-pub use crate::gate::{Phase, Reached};
+pub use crate::gate::{Goodbye, Phase, Reached};

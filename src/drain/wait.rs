@@ -9,7 +9,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Drain, Phase, Reached, Unfinished};
+use super::{Drain, Goodbye, Phase, Reached, Unfinished};
 
 pin_project! {
     /// Future that resolves once nothing is in flight, or at its deadline.
@@ -68,8 +68,9 @@ impl Drain {
     /// Returns a future that resolves once the server should close: [`close`](Self::close) or
     /// [`start_draining`](Self::start_draining) was called.
     ///
-    /// Pass it to a server's graceful shutdown, and use it to end streams and loops that would never end.
-    /// [`Shutdown::run`](crate::Shutdown::run) passes it to the server for you.
+    /// Pass it to a server's graceful shutdown, and use it to end loops that take new work.
+    /// [`Shutdown::run`](crate::Shutdown::run) passes it to the server for you. Work that clients resume elsewhere ends
+    /// on [`goodbye`](Self::goodbye) instead.
     ///
     /// # Examples
     ///
@@ -87,6 +88,36 @@ impl Drain {
     /// ```
     pub fn closing(&self) -> Reached {
         self.reached(Phase::Closing)
+    }
+
+    /// Returns a future that resolves when one piece of long-lived work should end: a WebSocket, an event stream, a long
+    /// poll, a job that holds a [`Permit`](crate::Permit).
+    ///
+    /// If a thousand of them end together, a thousand clients reconnect together. So each future, and each clone, resolves
+    /// at a random time of its own in the second half of the lame duck, when the load balancer sends those who come back
+    /// to another server. If the work begins later, it is a time in what is left. Once the port settles, it is
+    /// [`Phase::Closing`], which is the latest for all.
+    ///
+    /// Only a running [`Shutdown`](crate::Shutdown) knows when the lame duck ends, and says the goodbyes. Without one, or
+    /// on [`Signal::Interrupt`](crate::Signal), they all come with closing. If
+    /// [`quiet_period`](crate::Shutdown::quiet_period) or [`min_failed_probes`](crate::Shutdown::min_failed_probes) ends
+    /// the lame duck early, those that are left come with closing too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(drain: tower_drain::Drain, mut news: tokio::sync::watch::Receiver<u32>) -> Option<u32> {
+    /// // A long poll. A client without an answer asks again, and reaches another server.
+    /// tokio::select! {
+    ///     changed = news.changed() => changed.ok().map(|()| *news.borrow()),
+    ///     () = drain.goodbye() => None,
+    ///     () = tokio::time::sleep(Duration::from_secs(60)) => None,
+    /// }
+    /// # }
+    /// ```
+    pub fn goodbye(&self) -> Goodbye {
+        Goodbye::new(self.gate())
     }
 
     /// Returns a future that resolves once draining has started.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use tokio::time::Instant;
 
+use super::goodbye::Goodbyes;
 use super::history::History;
 use super::permit::Count;
 use super::reached::{Waiter, Waiters};
@@ -33,6 +34,7 @@ pub(super) struct Gate {
 pub(super) struct Rare {
     refused: Refused,
     pub(super) waiters: Waiters,
+    goodbyes: Goodbyes,
 }
 
 /// What a shard has beside its count.
@@ -82,6 +84,7 @@ impl GateRef {
             if let Some(generation) = gate.word.open(&gate.shards) {
                 *history = History::default();
                 gate.rare.refused.open(generation);
+                gate.rare.goodbyes.open();
                 for shard in &gate.shards {
                     *lock(&shard.local.last_arrival) = None;
                 }
@@ -191,6 +194,22 @@ impl GateRef {
     /// Wakes the tasks that wait for changes of other kinds, which are registered for [`Phase::Serving`].
     pub(crate) fn wake_others(self) {
         self.gate.rare.waiters.wake(None, Phase::Serving);
+    }
+
+    pub(super) fn goodbyes(self) -> &'static Goodbyes {
+        &self.gate.rare.goodbyes
+    }
+
+    /// Says goodbye to long-lived work, at most to this many, after this part of the lame duck's second half: 1 is its
+    /// end. Returns whether some are left. The caller must not hold a lock.
+    pub(crate) fn say_goodbyes(self, part: f64, at_most: usize) -> bool {
+        self.goodbyes().pass(part, at_most)
+    }
+
+    /// Says goodbye to the long-lived work that is left, like [`say_goodbyes`](Self::say_goodbyes). The phase must be
+    /// closing or a later one.
+    pub(crate) fn say_last_goodbyes(self, at_most: usize) -> bool {
+        self.goodbyes().pass_all(at_most)
     }
 
     /// Returns a waiter that [`wake`](Self::wake) wakes when `phase` is reached.

@@ -10,8 +10,6 @@ use super::word::Phase;
 pub(crate) struct History {
     /// When the current lame duck began.
     pub(crate) lame_duck_since: Option<Instant>,
-    /// When it ends at the latest, if a shutdown has announced it.
-    pub(crate) lame_duck_end: Option<Instant>,
     /// How often readiness has failed since it began.
     pub(crate) failed_probes: u32,
     /// Whether a shutdown has started, so that a lame duck can no longer be left.
@@ -41,10 +39,9 @@ impl History {
         self.deadline = self.deadline.max(deadline);
     }
 
-    /// A shutdown has ended or was dropped: the end that it has announced for the lame duck no longer counts.
+    /// A shutdown has ended or was dropped: its deadline of the lame duck no longer counts.
     pub(crate) fn shutdown_dropped(&mut self) {
         self.is_running = false;
-        self.lame_duck_end = None;
         self.deadline = self.deadline.filter(|(phase, _)| *phase >= Phase::Draining);
     }
 

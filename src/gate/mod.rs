@@ -28,9 +28,10 @@
 //!
 //! # Locks
 //!
-//! A thread that holds the history takes no other lock but those of the last arrivals. The locks of the waiters and of
-//! the last arrivals are held alone, and run no code of others.
+//! A thread that holds the history takes no other lock but those of the last arrivals. The locks of the waiters, of the
+//! goodbyes and of the last arrivals are held alone, and run no code of others.
 
+mod goodbye;
 mod handle;
 mod history;
 mod permit;
@@ -51,6 +52,7 @@ mod sync {
     }
 }
 
+pub use self::goodbye::Goodbye;
 pub(crate) use self::handle::GateRef;
 pub(crate) use self::history::Draining;
 pub(crate) use self::permit::Count;

@@ -14,7 +14,7 @@ use super::server::{Server, ServerEnd, ServerOutput, serve};
 use super::session::nonzero;
 use super::session::{
     FLUSH_GRACE, SHORTEST_CLOSING, Session, beside, close_connections, closed, earlier, first,
-    is_ready, lame_duck_over, progress, reached,
+    is_ready, lame_duck_over, progress, reached, say_last_goodbyes,
 };
 use super::signal::Signal;
 use crate::drain::{Drain, Phase, Reached};
@@ -31,7 +31,12 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.gate().history().shutdown_dropped();
+        let gate = self.0.gate();
+        gate.history().shutdown_dropped();
+        // If it was dropped while it said the last goodbyes.
+        if gate.phase() >= Phase::Closing {
+            gate.say_last_goodbyes(usize::MAX);
+        }
     }
 }
 
@@ -187,12 +192,13 @@ impl<O, F> Shutdown<O, F> {
             report.lame_duck = since.elapsed();
             since = Instant::now();
             report.in_flight_at_close = drain.in_flight();
-            drain.close();
+            drain.start_closing();
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
             set_deadline(&drain, Phase::Closing, closing);
             let mut traffic = port.traffic(&drain, config.flush);
-            let mut background = pin!(first(port.hold(&ended), progress(&drain, since, deadline)));
+            let background = first(port.hold(&ended), progress(&drain, since, deadline));
+            let mut background = pin!(first(background, say_last_goodbyes(&drain)));
             let still = traffic.stood_still(since.checked_add(SHORTEST_CLOSING));
             let condition = first(drain.draining(), first(ended.reached(), still));
             let condition = first(reached(closing), condition);

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::builder::Config;
 use super::outcome::{Cut, ShutdownError};
@@ -22,6 +22,12 @@ const CANCEL_GRACE: Duration = Duration::from_secs(1);
 pub(super) const FLUSH_GRACE: Duration = Duration::from_millis(100);
 /// How long closing takes at least while connections are open: a distant client has to learn of it.
 pub(super) const SHORTEST_CLOSING: Duration = Duration::from_secs(1);
+/// How often goodbyes are said in a lame duck, or a thousandth of its second half, if that is longer.
+const GOODBYE_INTERVAL: Duration = Duration::from_millis(10);
+/// How many are said at once, and how long other tasks then run. Otherwise a hundred thousand would keep the runtime
+/// busy for a while.
+const GOODBYES: usize = 256;
+const GOODBYE_PAUSE: Duration = Duration::from_millis(1);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -137,7 +143,10 @@ pub(super) async fn close_connections(drain: &Drain, ended: &ServerEnd) {
 pub(super) async fn lame_duck_over(drain: &Drain, config: &Config) {
     let since = drain.gate().history().lame_duck_since;
     let longest = since.and_then(|since| since.checked_add(config.lame_duck));
-    drain.announce_lame_duck_end(longest);
+    drain
+        .gate()
+        .history()
+        .set_deadline(Phase::LameDuck, longest);
     let early = async {
         if config.min_failed_probes.is_none() && config.quiet_period.is_none() {
             pending().await
@@ -147,10 +156,40 @@ pub(super) async fn lame_duck_over(drain: &Drain, config: &Config) {
         event!(info, "lame duck ended early");
     };
     let longest = async {
-        reached(longest).await;
+        match since.zip(longest) {
+            Some((since, end)) => say_goodbyes(drain, since, end).await,
+            None => pending().await,
+        }
         event!(info, "lame duck ended: maximum reached");
     };
     first(longest, early).await;
+}
+
+/// Waits until a lame duck ends, and says goodbye to long-lived work through its second half.
+async fn say_goodbyes(drain: &Drain, since: Instant, end: Instant) {
+    // What is left, if more than half of it has passed.
+    let from = (since + (end - since) / 2).max(Instant::now());
+    let half = end.saturating_duration_since(from);
+    let interval = GOODBYE_INTERVAL.max(half / 1_000);
+    reached(Some(from)).await;
+    loop {
+        let now = Instant::now();
+        let part = (now - from).div_duration_f64(half);
+        let is_left = drain.gate().say_goodbyes(part, GOODBYES);
+        if now >= end {
+            return;
+        }
+        let pause = if is_left { GOODBYE_PAUSE } else { interval };
+        sleep_until(end.min(now + pause)).await;
+    }
+}
+
+/// Says goodbye to the long-lived work that is left while closing, and never returns.
+pub(super) async fn say_last_goodbyes(drain: &Drain) -> Infallible {
+    while drain.gate().say_last_goodbyes(GOODBYES) {
+        sleep(GOODBYE_PAUSE).await;
+    }
+    pending().await
 }
 
 /// Waits until readiness has failed this often since the lame duck began.

@@ -24,6 +24,7 @@ fn handles_and_futures_are_send_and_sync() {
     shared::<Permit>();
     shared::<Readiness>();
     shared::<Reached>();
+    shared::<Goodbye>();
     shared::<DrainWait>();
     shared::<DrainReport>();
     shared::<ResponseBody<()>>();

@@ -8,6 +8,7 @@ mod body;
 mod connections;
 mod end_streams;
 mod events;
+mod goodbye;
 mod http2_peer;
 mod lifecycle;
 mod misuse;

@@ -15,7 +15,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
 /// From the beginning of closing until a connection of some age is asked to leave.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 /// From the call of `watch` until a connection is asked to leave.
-const FIRST_REQUEST: Duration = Duration::from_millis(100);
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// An idle HTTP/1 connection that has been open for a while.
 async fn idle_connection(
@@ -75,7 +75,7 @@ async fn a_request_that_has_arrived_is_served_before_the_connection_closes() {
 
 /// For example the last connection of an accept queue, or one with a slow handshake.
 #[tokio::test(start_paused = true)]
-async fn a_connection_opened_in_closing_has_100_ms_for_its_first_request() {
+async fn a_connection_opened_in_closing_has_a_second_for_its_first_request() {
     let drain = Drain::new();
     drain.close();
     let (connection, mut client) = http1_connection(&drain);
@@ -88,6 +88,26 @@ async fn a_connection_opened_in_closing_has_100_ms_for_its_first_request() {
     drop(connection);
     let answer = read_to_end(client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_asked_to_leave_after_a_second_or_when_draining_starts() {
+    for draining in [false, true] {
+        let drain = Drain::new();
+        drain.close();
+        let (connection, _client) = http1_connection(&drain);
+        let mut connection = spawn(drain.watch(connection));
+        assert_pending!(connection.poll());
+        advance(FIRST_REQUEST - LAST_LOOK).await;
+        assert_pending!(connection.poll());
+        if draining {
+            drain.start_draining();
+        } else {
+            advance(LAST_LOOK).await;
+        }
+        assert!(connection.is_woken());
+        assert_ready_ok!(connection.poll());
+    }
 }
 
 /// A socket's connection does not read before the runtime has reported what has arrived.

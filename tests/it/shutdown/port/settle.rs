@@ -42,6 +42,32 @@ async fn a_client_of_any_family_gets_its_time() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn work_that_begins_while_the_port_settles_ends_with_closing() {
+    let drain = Drain::new();
+    let listener = local();
+    let _connection = used(&listener);
+    let mut early = task::spawn(drain.goodbye());
+    assert_pending!(early.poll());
+    let shutdown = Shutdown::new(&drain, ready(Signal::Terminate)).lame_duck(SECOND);
+    let shutdown = shutdown.listener(&listener).unwrap();
+    let mut run = task::spawn(shutdown.run(|_| endless()));
+    assert_pending!(run.poll());
+    advance(SECOND).await;
+    assert_pending!(run.poll());
+    answered(&mut run);
+    assert!(early.is_woken(), "the lame duck has ended");
+    let mut late = task::spawn(drain.goodbye());
+    assert_pending!(late.poll());
+    advance(299 * MILLISECOND).await;
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    assert_pending!(late.poll());
+    advance(SECOND).await;
+    until(&mut run, &drain, Phase::Closing);
+    assert!(late.is_woken());
+}
+
 /// Of several, one has a connection.
 #[tokio::test(start_paused = true)]
 async fn all_listeners_settle() {
