@@ -1,6 +1,6 @@
-//! Server-sent events: endless streams, which would keep any graceful shutdown waiting. When the server
-//! closes, the layer ends them, and browsers reconnect to another server. `Last-Event-ID` says where to
-//! continue.
+//! Server-sent events: endless streams, which would keep any graceful shutdown waiting. The layer ends each at a time of
+//! its own in the second half of the lame duck. Browsers then reconnect, to another server, and `Last-Event-ID` says where
+//! to continue.
 //!
 //! ```sh
 //! cargo run --example sse
@@ -36,7 +36,9 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     // Logs the crate's events: phases, progress and timeouts.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let drain = Drain::new();
-    let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(10));
+    let shutdown = Shutdown::on_signal(&drain)
+        .lame_duck(Duration::from_secs(3))
+        .timeout(Duration::from_secs(10));
     let app = Router::new()
         .route("/", get(events))
         .layer(drain.layer().end_streams(is_event_stream));

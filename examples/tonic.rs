@@ -7,6 +7,7 @@
 //! ```
 
 mod greeter;
+mod health;
 
 use std::env;
 use std::error::Error;
@@ -14,32 +15,11 @@ use std::io;
 use std::time::Duration;
 
 use greeter::Greeter;
-use http::Request;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::interceptor::InterceptedService;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
-use tower_drain::{Drain, Phase, Shutdown};
-
-/// Reports the phases to health checks.
-async fn report_health(drain: Drain, health: HealthReporter) {
-    // The server as a whole, which most probes check, and the service.
-    let services = ["", Greeter::NAME];
-    drain.reached(Phase::LameDuck).await;
-    for service in services {
-        let status = ServingStatus::NotServing;
-        health.set_service_status(service, status).await;
-    }
-    drain.closing().await;
-    // Ends the health streams, which would keep their connections open.
-    let mut health = health;
-    for service in services {
-        health.clear_service_status(service).await;
-    }
-}
+use tower_drain::{Drain, Shutdown};
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     // Logs the crate's events: phases, progress and timeouts.
@@ -53,7 +33,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
-    tokio::spawn(report_health(drain.clone(), health));
+    tokio::spawn(health::report(drain.clone(), health, &["", Greeter::NAME]));
     let checked = drain.clone();
     let health_service = InterceptedService::new(health_service, move |check| {
         if !checked.is_ready() {
@@ -62,15 +42,11 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         Ok(check)
     });
 
-    // Health checks are exempt: their streams never end, and probes are not worth waiting for.
-    let layer = drain
-        .layer()
-        .exempt(|request: &Request<Body>| request.uri().path().starts_with("/grpc.health.v1."));
     let server = tonic::transport::Server::builder()
         // A client that vanishes without closing would keep its connection open, and the server running.
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-        .layer(layer)
+        .layer(drain.layer().exempt(health::is_check))
         .add_service(health_service)
         .add_service(Greeter);
 

@@ -7,6 +7,8 @@
 //! ```
 
 mod admin;
+mod greeter;
+mod health;
 
 use std::env;
 use std::error::Error;
@@ -15,9 +17,11 @@ use std::io;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
+use greeter::Greeter;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::server::NamedService;
 use tower_drain::{BoxError, Drain, Shutdown};
 
 async fn hello() -> &'static str {
@@ -40,12 +44,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .lame_duck(Duration::from_secs(5))
         .min_failed_probes(1);
 
-    // One drain, with a layer for each server. Any gRPC service will do.
+    // One drain, with a layer for each server.
     let app = Router::new().route("/", get(hello)).layer(drain.layer());
-    let (_, health) = tonic_health::server::health_reporter();
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<Greeter>().await;
+    tokio::spawn(health::report(drain.clone(), health, &["", Greeter::NAME]));
     let grpc = tonic::transport::Server::builder()
-        .layer(drain.layer())
-        .add_service(health);
+        .layer(drain.layer().exempt(health::is_check))
+        .add_service(health_service)
+        .add_service(Greeter);
 
     let http_listener = bind("ADDR", "127.0.0.1:8080").await?;
     let grpc_listener = bind("GRPC_ADDR", "127.0.0.1:50051").await?;

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::body::{InFlight, ResponseBody};
 use super::headers::ConnectionRule;
 use super::refusal;
-use super::stream_end::{ChooseStreams, StreamEnd};
+use super::stream_end::{Question, StreamEnd};
 use crate::drain::Phase;
 use crate::gate::GateRef;
 
@@ -30,10 +30,17 @@ pin_project! {
         in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
-        end_streams: Option<ChooseStreams>,
-        // Boxed, because few requests are refused, and futures are moved.
-        refusal: Option<Box<Response<Option<B>>>>,
+        // In one field, because each one that has to be dropped costs.
+        rare: Option<Box<Rare<B>>>,
     }
+}
+
+/// What few futures have. Boxed, because futures are moved.
+pub(super) enum Rare<B> {
+    /// The response, if there is no inner future.
+    Refusal(Response<Option<B>>),
+    /// Asked when the response is there, if the layer ends streams.
+    Question(Question),
 }
 
 impl<F, B> ResponseFuture<F, B> {
@@ -43,15 +50,14 @@ impl<F, B> ResponseFuture<F, B> {
         in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
-        end_streams: Option<ChooseStreams>,
+        rare: Option<Box<Rare<B>>>,
     ) -> Self {
         Self {
             inner: Some(inner),
             in_flight,
             gate,
             rule,
-            end_streams,
-            refusal: None,
+            rare,
         }
     }
 
@@ -65,8 +71,24 @@ impl<F, B> ResponseFuture<F, B> {
             in_flight: InFlight::default(),
             gate,
             rule,
-            end_streams: None,
-            refusal: Some(Box::new(refusal)),
+            rare: Some(Box::new(Rare::Refusal(refusal))),
+        }
+    }
+}
+
+impl<B> Rare<B> {
+    /// Asks whether the body of a response ends at its goodbye.
+    #[cold]
+    #[inline(never)]
+    fn stream_end<E>(
+        &mut self,
+        polled: &mut Poll<Result<Response<B>, E>>,
+        rule: ConnectionRule,
+        gate: GateRef,
+    ) -> Option<Box<StreamEnd>> {
+        match self {
+            Self::Question(question) => StreamEnd::of(polled, question, rule, gate),
+            Self::Refusal(_) => None,
         }
     }
 }
@@ -82,10 +104,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            return match this.refusal.take() {
-                Some(refusal) => Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal))),
+            return match this.rare.take().map(|rare| *rare) {
+                Some(Rare::Refusal(refusal)) => {
+                    Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal)))
+                }
                 // Polled after it was ready.
-                None => Poll::Pending,
+                _ => Poll::Pending,
             };
         };
         // Read before the poll: a load between it and the result costs 12 ns.
@@ -111,8 +135,8 @@ where
         if is_leaving {
             this.rule.ask_to_close(&mut polled);
         }
-        let end = match *this.end_streams {
-            Some(choose) => StreamEnd::of(&mut polled, choose, *this.rule, *this.gate),
+        let end = match this.rare {
+            Some(rare) => rare.stream_end(&mut polled, *this.rule, *this.gate),
             None => None,
         };
         let result = ready!(polled);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{Request, Response, response};
+use http::{Method, Request, Response, Uri, response};
 use tower_layer::Layer;
 
 use super::refusal::{DefaultRefusal, NeverExempt};
@@ -220,20 +220,24 @@ impl<R, E> DrainLayer<R, E> {
         self
     }
 
-    /// Ends the responses for which `choose` returns true, when the server closes
-    /// ([`Phase::Closing`](crate::Phase::Closing)). Endless streams, such as server-sent events, would
-    /// otherwise keep a shutdown waiting until its deadline.
+    /// Ends the responses for which `choose` returns true, each at a [`goodbye`](Drain::goodbye) of its own: in the second
+    /// half of the lame duck, and with [`Phase::Closing`](crate::Phase::Closing) at the latest. Endless streams, such as
+    /// server-sent events, would otherwise keep a shutdown waiting until its deadline.
     ///
-    /// `choose` is called once for each response without a `Content-Length`, with its head.
-    /// [`is_event_stream`](crate::is_event_stream) chooses server-sent events: an `EventSource` then reconnects
-    /// to another server. For other streams, let the handler put a marker into the response's extensions, and
-    /// choose by that.
+    /// `choose` is called once for each response without a `Content-Length`, with the request's method and URI and the
+    /// head of the response. [`is_event_stream`](crate::is_event_stream) chooses what an `EventSource` gets, which then
+    /// reconnects to another server. For other endless streams, choose by the path, or let the handler put a marker into
+    /// the response's extensions.
+    ///
+    /// **Do not choose a stream that has an end.** The answers of language models and of MCP servers are
+    /// `text/event-stream` too. If one is cut off, the client gets a complete response without a result.
     ///
     /// A chosen body ends after the current frame, as if the handler had ended it. Later frames may be
     /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
     /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known
     /// length are never ended. Add a compression layer outside of this layer, so that it can finish its
-    /// output. A chosen body allocates once; others cost nothing.
+    /// output. Each request allocates once for its method and URI, and a chosen body once more. Without this setting,
+    /// requests pay nothing.
     ///
     /// # Examples
     ///
@@ -248,8 +252,16 @@ impl<R, E> DrainLayer<R, E> {
     /// let app: Router = Router::new()
     ///     .route("/events", get(events))
     ///     .layer(drain.layer().end_streams(is_event_stream));
+    ///
+    /// // Event streams but one that has an end, and a stream of gRPC:
+    /// let layer = drain.layer().end_streams(|method, uri, head| match uri.path() {
+    ///     "/import/progress" => false,
+    ///     "/news.News/Subscribe" => true,
+    ///     _ => is_event_stream(method, uri, head),
+    /// });
+    /// # let _ = layer;
     /// ```
-    pub fn end_streams(mut self, choose: fn(&response::Parts) -> bool) -> Self {
+    pub fn end_streams(mut self, choose: fn(&Method, &Uri, &response::Parts) -> bool) -> Self {
         self.settings.end_streams = Some(choose);
         self
     }

@@ -11,10 +11,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{InFlight, ResponseBody};
-use super::future::ResponseFuture;
+use super::future::{Rare, ResponseFuture};
 use super::headers::ConnectionRule;
 use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply};
-use super::stream_end::ChooseStreams;
+use super::stream_end::{ChooseStreams, Question};
 use crate::drain::{Drain, Phase, Reached, Registry, TrackedRequest};
 #[cfg(feature = "tracing")]
 use crate::drain::{MethodText, PathText};
@@ -180,8 +180,10 @@ impl<S, R, E> DrainService<S, R, E> {
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
+        let choose = self.settings.end_streams;
+        let rare = choose.map(|choose| ask_later(&request, choose));
         let inner = self.inner.call(request);
-        ResponseFuture::called(inner, in_flight, self.gate, rule, self.settings.end_streams)
+        ResponseFuture::called(inner, in_flight, self.gate, rule, rare)
     }
 
     /// Takes the count of a request that has arrived before its call.
@@ -276,6 +278,13 @@ impl<S, R, E> DrainService<S, R, E> {
         );
         ResponseFuture::refused(response, self.gate, rule)
     }
+}
+
+/// Keeps what is asked once the response is there. Out of line, because most layers end no streams.
+#[cold]
+#[inline(never)]
+fn ask_later<B, ResBody>(request: &Request<B>, choose: ChooseStreams) -> Box<Rare<ResBody>> {
+    Box::new(Rare::Question(Question::about(request, choose)))
 }
 
 /// Puts a permit into the request. If an outer drain has done so, the permit holds both.

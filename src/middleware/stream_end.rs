@@ -1,4 +1,4 @@
-//! Ends endless response bodies when the server closes.
+//! Ends endless response bodies at their goodbye.
 
 use std::future::Future;
 use std::mem;
@@ -6,48 +6,88 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, Method, Request, Response, Uri, response};
 
 use super::grpc;
 use super::headers::ConnectionRule;
-use crate::drain::{Phase, Reached};
-use crate::gate::GateRef;
+use crate::gate::{GateRef, Goodbye};
 
-/// Chooses responses by their heads.
-pub(super) type ChooseStreams = fn(&response::Parts) -> bool;
+/// Chooses responses by the request and their heads.
+pub(super) type ChooseStreams = fn(&Method, &Uri, &response::Parts) -> bool;
 
-/// Returns whether a response is a stream of server-sent events: `Content-Type: text/event-stream`.
+/// Returns whether a response is an endless stream of server-sent events: the answer to a `GET`, with
+/// `Content-Type: text/event-stream`. That is what an `EventSource` asks for.
 ///
-/// For [`DrainLayer::end_streams`](crate::DrainLayer::end_streams).
+/// For [`DrainLayer::end_streams`](crate::DrainLayer::end_streams). Answers to other methods usually have an end: those
+/// of language models, and those of MCP servers to a `POST`.
 ///
 /// # Examples
 ///
 /// ```
-/// use http::Response;
+/// use http::{Method, Response, Uri};
 /// use tower_drain::is_event_stream;
 ///
 /// let response = Response::builder()
 ///     .header("content-type", "text/event-stream; charset=utf-8")
 ///     .body(())?;
 /// let (head, ()) = response.into_parts();
-/// assert!(is_event_stream(&head));
+/// let uri = Uri::from_static("/events");
+/// assert!(is_event_stream(&Method::GET, &uri, &head));
+/// assert!(!is_event_stream(&Method::POST, &uri, &head));
 /// # Ok::<_, http::Error>(())
 /// ```
-pub fn is_event_stream(head: &response::Parts) -> bool {
+pub fn is_event_stream(method: &Method, _uri: &Uri, head: &response::Parts) -> bool {
     let value = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let essence = value.and_then(|value| value.split(|byte| *byte == b';').next());
-    essence.is_some_and(|essence| {
+    let is_stream = essence.is_some_and(|essence| {
         essence
             .trim_ascii()
             .eq_ignore_ascii_case(b"text/event-stream")
-    })
+    });
+    is_stream && method == Method::GET
 }
 
-/// The end of a response body when the server closes.
+/// What is asked about a response once it is there, if the layer ends streams.
+pub(super) struct Question {
+    choose: ChooseStreams,
+    method: Method,
+    /// As text. To clone a `Uri` is to lend it to unknown code, and then the compiler copies each request once more, with
+    /// this setting or without.
+    uri: String,
+}
+
+impl Question {
+    pub(super) fn about<B>(request: &Request<B>, choose: ChooseStreams) -> Self {
+        let uri = request.uri();
+        let scheme = uri.scheme_str();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        let mut text = String::with_capacity(authority.len() + path.len() + 8);
+        if let Some(scheme) = scheme {
+            text.push_str(scheme);
+            text.push_str("://");
+        }
+        text.push_str(authority);
+        text.push_str(path);
+        Self {
+            choose,
+            method: request.method().clone(),
+            uri: text,
+        }
+    }
+
+    fn chooses(&mut self, head: &response::Parts) -> bool {
+        // Never the default: this is the text of a URI.
+        let uri = Uri::try_from(mem::take(&mut self.uri)).unwrap_or_default();
+        (self.choose)(&self.method, &uri, head)
+    }
+}
+
+/// The end of a response body at its goodbye.
 pub(super) struct StreamEnd {
-    closing: Reached,
+    goodbye: Goodbye,
     has_trailers: bool,
-    /// Whether a frame has passed since the server began to close. That one is the last.
+    /// Whether a frame has passed since the goodbye. That one is the last.
     is_over: bool,
 }
 
@@ -57,7 +97,7 @@ impl StreamEnd {
     #[inline(never)]
     pub(super) fn of<B, E>(
         polled: &mut Poll<Result<Response<B>, E>>,
-        choose: ChooseStreams,
+        question: &mut Question,
         rule: ConnectionRule,
         gate: GateRef,
     ) -> Option<Box<Self>> {
@@ -68,10 +108,10 @@ impl StreamEnd {
                 return None;
             }
         };
-        let is_chosen = !head.headers.contains_key(CONTENT_LENGTH) && choose(&head);
+        let is_chosen = !head.headers.contains_key(CONTENT_LENGTH) && question.chooses(&head);
         let end = is_chosen.then(|| {
             Box::new(Self {
-                closing: Reached::new(gate, Phase::Closing),
+                goodbye: Goodbye::new(gate),
                 has_trailers: !rule.is_http1() && grpc::has_trailers(&head.headers),
                 is_over: false,
             })
@@ -85,15 +125,15 @@ impl StreamEnd {
         self.is_over
     }
 
-    /// Waits until the server is closing, or a last frame has passed.
+    /// Waits for the goodbye.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.closing).poll(cx)
+        Pin::new(&mut self.goodbye).poll(cx)
     }
 
-    /// Called for each frame. If the server is closing, the first one is the last. Returns true for later ones.
+    /// Called for each frame. The first one after the goodbye is the last. Returns true for later ones.
     pub(super) fn frame_passes(&mut self) -> bool {
-        let is_closing = self.closing.is_reached();
-        mem::replace(&mut self.is_over, is_closing)
+        let is_due = self.goodbye.is_due();
+        mem::replace(&mut self.is_over, is_due)
     }
 
     /// Returns the trailers that end a gRPC response.

@@ -27,7 +27,7 @@ fn read_to(stream: &mut TcpStream, what: &str) -> String {
 }
 
 /// A WebSocket, after its handshake.
-fn websocket(server: &Process) -> TcpStream {
+pub(crate) fn websocket(server: &Process) -> TcpStream {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let mut socket = get(server, "/", upgrade);
@@ -78,7 +78,9 @@ fn sse_ends_its_stream() {
     server.signal(SIGTERM);
     let rest = answer(stream);
     assert!(rest.ends_with("\r\n0\r\n\r\n"), "cut off: {rest:?}");
-    server.exit().with(0).said("in_flight_at_close=1");
+    let exited = server.exit().with(0);
+    exited.said("entering lame duck in_flight=1");
+    exited.said("in_flight_at_close=0");
 }
 
 #[test]

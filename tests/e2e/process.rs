@@ -12,6 +12,7 @@ use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -188,6 +189,16 @@ impl Exited {
         let at = self.log.iter().position(|line| line.contains(what));
         at.unwrap_or_else(|| panic!("no {what:?} in {self:#?}"))
     }
+}
+
+/// Lets this process, and those that it starts, open so many files.
+pub(crate) fn more_files(wanted: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(
+        hard >= wanted,
+        "this takes {wanted} files, and {hard} may be open"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted), hard).unwrap();
 }
 
 /// Reads until the server closes the connection.

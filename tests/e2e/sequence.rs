@@ -4,10 +4,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 
-use crate::process::{PATIENCE, Process, answer, read_by_the_server};
+use crate::process::{PATIENCE, Process, answer, more_files, read_by_the_server};
 
 const ENDLESS: &str = "3600";
 
@@ -244,14 +243,8 @@ fn a_second_terminate_never_forces() {
 #[test]
 fn five_thousand_idle_connections_are_closed_within_a_second() {
     const EACH: usize = 2_500;
-    // One file each here and one in the server, which inherits the limit.
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let wanted = 2 * EACH as u64 + 200;
-    assert!(
-        hard >= wanted,
-        "this takes {wanted} files, and {hard} may be open"
-    );
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(wanted), hard).unwrap();
+    // One each here and one in the server.
+    more_files(2 * EACH as u64 + 200);
     // The second is the server's deadline, not this test's.
     let server = server(&[("TIMEOUT", "1")]);
     // One after the other: a response means that the server has accepted the earlier connections.

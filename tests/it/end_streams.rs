@@ -1,4 +1,4 @@
-//! Endless responses, which the layer ends when the server closes.
+//! Endless responses, which the layer ends at their goodbye.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -9,18 +9,21 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Request, Response, Version, response};
+use http::{HeaderMap, Method, Request, Response, Uri, Version, response};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::time::{Duration, Instant};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 use tower::{Layer, Service};
-use tower_drain::{Drain, DrainLayer, NeverExempt, ResponseBody, is_event_stream};
+use tower_drain::{Drain, DrainLayer, NeverExempt, ResponseBody, Shutdown, is_event_stream};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::DecompressionLayer;
 
+use crate::goodbye::assert_spread;
 use crate::support::{Body, get, get_over};
 
 /// A body that a test feeds. It ends only if it has trailers.
@@ -71,7 +74,7 @@ fn service(
     header: HeaderName,
     value: &'static str,
     stream: &Stream,
-) -> impl Service<Request<Body>, Response = Response<Stream>, Error = Infallible> {
+) -> impl Service<Request<Body>, Response = Response<Stream>, Error = Infallible> + use<> {
     let stream = stream.clone();
     tower::service_fn(move |_| {
         let response = Response::builder().header(&header, value);
@@ -195,7 +198,7 @@ async fn a_response_that_is_not_chosen_is_untouched() {
 #[tokio::test]
 async fn a_response_of_a_known_length_is_never_cut() {
     let drain = Drain::new();
-    let layer = drain.layer().end_streams(|_| true);
+    let layer = drain.layer().end_streams(|_, _, _| true);
     let stream = Stream {
         length: Some(6),
         ..Stream::default()
@@ -219,7 +222,7 @@ async fn a_response_of_a_known_length_is_never_cut() {
 async fn grpc_streams_end_with_a_status() {
     let drain = Drain::new();
     let stream = Stream::default();
-    let layer = drain.layer().end_streams(|_| true);
+    let layer = drain.layer().end_streams(|_, _, _| true);
     let call = get_over(Version::HTTP_2);
     let mut body = through(&layer, call, "application/grpc+proto", &stream).await;
     assert_pending!(next(&mut body));
@@ -244,7 +247,7 @@ async fn grpc_streams_end_with_a_status() {
 async fn the_end_and_trailers_of_the_stream_pass() {
     let drain = Drain::new();
     let stream = Stream::default();
-    let layer = drain.layer().end_streams(|_| true);
+    let layer = drain.layer().end_streams(|_, _, _| true);
     let call = get_over(Version::HTTP_2);
     let mut body = through(&layer, call, "application/grpc", &stream).await;
     let mut trailers = HeaderMap::new();
@@ -311,7 +314,7 @@ async fn each_response_is_asked_about_once() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     let drain = Drain::new();
     let stream = Stream::default();
-    let layer: DrainLayer<_, NeverExempt> = drain.layer().end_streams(|_| {
+    let layer: DrainLayer<_, NeverExempt> = drain.layer().end_streams(|_, _, _| {
         ASKED.fetch_add(1, Ordering::Relaxed);
         true
     });
@@ -320,6 +323,65 @@ async fn each_response_is_asked_about_once() {
     assert_data(&mut body, "one");
     assert_pending!(next(&mut body));
     assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn the_method_and_the_uri_of_the_request_are_seen() {
+    static SEEN: Mutex<Vec<(Method, Uri)>> = Mutex::new(Vec::new());
+    let drain = Drain::new();
+    let layer = drain.layer().end_streams(|method, uri, head| {
+        assert_eq!(head.headers[CONTENT_TYPE], EVENTS);
+        SEEN.lock().unwrap().push((method.clone(), uri.clone()));
+        method == Method::PUT && uri.path() == "/a"
+    });
+    let purge = Method::from_bytes(b"PURGE-EVERYTHING-THERE-IS").unwrap();
+    let mut asked = Vec::new();
+    let mut bodies = Vec::new();
+    for (method, uri) in [
+        (Method::PUT, "/a?b=c%20d"),
+        (Method::GET, "/a"),
+        (Method::PUT, "/"),
+        (Method::OPTIONS, "*"),
+        (Method::CONNECT, "user@here:443"),
+        (purge, "https://user@here:8443/a/%C3%A4?b"),
+        (Method::GET, "http://here"),
+    ] {
+        let uri: Uri = uri.parse().unwrap();
+        asked.push((method.clone(), uri.clone()));
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.body(Body::default()).unwrap();
+        let mut body = through(&layer, request, EVENTS, &Stream::default()).await;
+        assert_pending!(next(&mut body));
+        bodies.push(body);
+    }
+    assert_eq!(*SEEN.lock().unwrap(), asked);
+    drain.close();
+    let is_woken: Vec<_> = bodies.iter().map(|body| body.is_woken()).collect();
+    assert_eq!(is_woken, [true, false, false, false, false, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_end_one_by_one_in_the_second_half_of_the_lame_duck() {
+    let lame_duck = Duration::from_secs(100);
+    let drain = Drain::new();
+    let layer = drain.layer().end_streams(is_event_stream);
+    let mut ends = Vec::new();
+    let start = Instant::now();
+    for n in 0..1_000 {
+        let inner = service(CONTENT_TYPE, EVENTS, &Stream::default());
+        let response = layer.layer(inner).call(get("/")).await.unwrap();
+        let mut body = response.into_body();
+        ends.push(tokio::spawn(async move {
+            assert!(body.frame().await.is_none(), "stream {n}");
+            start.elapsed()
+        }));
+    }
+    let shutdown = Shutdown::new(&drain, async {}).lame_duck(lame_duck);
+    let run = tokio::spawn(shutdown.run(async |closing| closing.await));
+    let ends: Vec<_> = join_all(ends).await;
+    let ends: Vec<_> = ends.into_iter().map(Result::unwrap).collect();
+    assert_spread(&ends, lame_duck / 2, lame_duck);
+    run.await.unwrap().unwrap();
 }
 
 /// Inside of the layer, the end of the compressed stream would be cut off.
@@ -349,17 +411,18 @@ async fn a_compressed_stream_is_complete_if_the_compression_is_outside() {
 }
 
 #[test]
-fn an_event_stream_is_known_by_its_content_type() {
-    let chosen = |value: Option<&str>| {
+fn an_event_stream_is_known_by_its_method_and_content_type() {
+    let chosen = |method: Method, value: Option<&str>| {
         let mut response = Response::builder();
         if let Some(value) = value {
             response = response.header(CONTENT_TYPE, value);
         }
         let (head, ()): (response::Parts, _) = response.body(()).unwrap().into_parts();
-        is_event_stream(&head)
+        is_event_stream(&method, &Uri::from_static("/"), &head)
     };
     for yes in ["text/event-stream", "Text/Event-Stream ; charset=utf-8"] {
-        assert!(chosen(Some(yes)), "{yes}");
+        assert!(chosen(Method::GET, Some(yes)), "{yes}");
+        assert!(!chosen(Method::POST, Some(yes)), "{yes}");
     }
     for no in [
         "text/event-streams",
@@ -367,7 +430,7 @@ fn an_event_stream_is_known_by_its_content_type() {
         "",
         "x; text/event-stream",
     ] {
-        assert!(!chosen(Some(no)), "{no}");
+        assert!(!chosen(Method::GET, Some(no)), "{no}");
     }
-    assert!(!chosen(None));
+    assert!(!chosen(Method::GET, None));
 }

@@ -7,6 +7,7 @@ mod goaway;
 mod grpc;
 mod http1_0;
 mod large_frames;
+mod streams;
 mod waiting;
 
 use std::convert::Infallible;

@@ -7,35 +7,31 @@
 //! seconds between listening for signals and running the server; `DUPLICATE` to use a duplicate of a passed socket; and, in seconds, `LAME_DUCK`, `QUIET`,
 //! `SETTLE`, `CLOSING`, `TIMEOUT` and `FLUSH`.
 
-use std::convert::Infallible;
+mod long_lived;
+mod routes;
+
 use std::env;
 use std::error::Error;
-use std::future::{Future, IntoFuture, pending, ready};
+use std::future::{IntoFuture, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Path;
-use axum::http::response::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderValue;
 use axum::middleware::map_response;
-use axum::response::sse::{Event, Sse};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
-use bytes::Bytes;
+use axum::response::Response;
+use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use listenfd::ListenFd;
+use routes::routes;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::time::{interval, sleep};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
+use tokio_stream::wrappers::TcpListenerStream;
 use tower_drain::signal::{ForceSignal, ShutdownSignal};
-use tower_drain::{Drain, Reached, ServerOutput, Shutdown, is_event_stream, signal};
+use tower_drain::{Drain, Reached, ServerOutput, Shutdown, signal};
 use tracing::info;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -85,13 +81,16 @@ async fn serve() -> Result<(), AnyError> {
     info!("listening on {address}");
     match kind.as_str() {
         "drain" => {
-            let mut layer = drain.layer().end_streams(is_endless);
+            let mut layer = drain.layer().end_streams(long_lived::is_endless);
             if env::var("TRACK").is_ok() {
                 layer = layer.track_requests();
             }
+            // A route of its own, so that other requests do not share their permits.
+            let websockets = long_lived::websockets(&drain).layer(layer.clone().share_permit());
             let app = routes(&drain)
-                .layer(name)
                 .layer(layer)
+                .merge(websockets)
+                .layer(name)
                 .route_service("/readyz", drain.readiness());
             let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
             run(shutdown, serve).await
@@ -242,151 +241,6 @@ where
 fn grpc_routes() -> Router {
     let (_, health) = tonic_health::server::health_reporter();
     tonic::service::Routes::new(health).into_axum_router()
-}
-
-/// Chooses the streams of `/events`, not those of `/sse`.
-fn is_endless(head: &Parts) -> bool {
-    is_event_stream(head) && head.headers.contains_key("x-endless")
-}
-
-/// A stream that continues after the last event that the client has seen.
-async fn events(headers: HeaderMap) -> impl IntoResponse {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let last: usize = last.and_then(|id| id.parse().ok()).unwrap_or(0);
-    let ticks = IntervalStream::new(interval(Duration::from_millis(50)));
-    let mut id = last;
-    let events = ticks.map(move |_| {
-        id += 1;
-        let event = Event::default().id(id.to_string()).data("tick");
-        Ok::<_, Infallible>(event.retry(Duration::from_millis(50)))
-    });
-    ([("x-endless", "")], Sse::new(events))
-}
-
-/// Follows `/events`, and reports all that it has seen.
-const PAGE: &str = r#"<script>
-  const seen = [];
-  new EventSource("/events").onmessage = (event) => {
-    seen.push(event.lastEventId);
-    fetch("/seen", { method: "POST", body: seen.join(" ") }).catch(() => {});
-  };
-</script>"#;
-
-/// Routes that make a shutdown difficult. Each handler logs that it runs.
-fn routes(drain: &Drain) -> Router {
-    let closing = drain.clone();
-    let refusing = drain.clone();
-    let chunks = drain.clone();
-    Router::new()
-        .route("/", get(|| async { "hello" }))
-        // For the load: a short request, and one with a body.
-        .route(
-            "/work",
-            get(|| async {
-                sleep(Duration::from_millis(2)).await;
-                "worked"
-            }),
-        )
-        .route("/echo", post(|body: Bytes| async { body }))
-        .route(
-            "/count",
-            post(|body: Bytes| async move { body.len().to_string() }),
-        )
-        .route("/bulk", get(|| async { vec![b'.'; 100_000] }))
-        // So many bytes, in one chunk or in many.
-        .route(
-            "/bytes/{number}",
-            get(|Path(number): Path<usize>| async move {
-                info!("runs /bytes");
-                vec![b'.'; number]
-            }),
-        )
-        .route(
-            "/chunks/{number}",
-            get(|Path(number): Path<usize>| async move {
-                info!("runs /chunks");
-                let chunk = Bytes::from_static(&[b'.'; 10_000]);
-                let chunks = tokio_stream::iter(
-                    (0..number / chunk.len()).map(move |_| Ok::<_, Infallible>(chunk.clone())),
-                );
-                Body::from_stream(chunks)
-            }),
-        )
-        // Holds up a worker of the runtime.
-        .route(
-            "/block",
-            get(|| async {
-                std::thread::sleep(Duration::from_millis(300));
-                "blocked"
-            }),
-        )
-        // In flight across the signal.
-        .route(
-            "/closing",
-            get(async move || {
-                info!("runs /closing");
-                closing.closing().await;
-                "done"
-            }),
-        )
-        // In flight until another request has been refused.
-        .route(
-            "/refused",
-            get(async move || {
-                info!("runs /refused");
-                while refusing.refused() == 0 {
-                    sleep(Duration::from_millis(5)).await;
-                }
-                "done"
-            }),
-        )
-        .route(
-            "/never",
-            get(async || -> Infallible {
-                info!("runs /never");
-                pending().await
-            }),
-        )
-        // The second chunk follows when the server is asked to close.
-        .route(
-            "/chunks",
-            get(async move || {
-                let first = tokio_stream::once(Bytes::from("first,"));
-                let last = once(async move {
-                    info!("runs /chunks");
-                    chunks.closing().await;
-                    Bytes::from("last")
-                });
-                Body::from_stream(first.chain(last).map(Ok::<_, Infallible>))
-            }),
-        )
-        .route(
-            "/big",
-            get(async || {
-                info!("runs /big");
-                vec![b'.'; 64 << 20]
-            }),
-        )
-        .route("/page", get(async || Html(PAGE)))
-        .route("/events", get(events))
-        .route("/seen", post(async |seen: String| info!("seen {seen}")))
-        .route(
-            "/sse",
-            get(async || {
-                info!("runs /sse");
-                let ticks = IntervalStream::new(interval(Duration::from_millis(10)));
-                Sse::new(ticks.map(|_| Ok::<_, Infallible>(Event::default().data("tick"))))
-            }),
-        )
-}
-
-/// A stream of one item, once it is ready.
-fn once<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> impl tokio_stream::Stream<Item = T> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(async move { sender.send(future.await).await });
-    tokio_stream::wrappers::ReceiverStream::new(receiver)
 }
 
 #[tokio::main]

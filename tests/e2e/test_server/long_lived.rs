@@ -1,0 +1,107 @@
+//! Long-lived work that ends at its goodbye: event streams, long polls, WebSockets.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, State};
+use axum::http::response::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{any, get, post};
+use tokio::time::{interval, timeout};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::IntervalStream;
+use tower_drain::{Drain, Permit, is_event_stream};
+use tracing::info;
+
+pub(crate) fn routes(drain: &Drain) -> Router {
+    Router::new()
+        .route("/page", get(async || Html(PAGE)))
+        .route("/events", get(events))
+        .route("/seen", post(async |seen: String| info!("seen {seen}")))
+        .route("/silent", get(silent))
+        .route("/poll", get(poll))
+        .with_state(drain.clone())
+}
+
+/// For a layer that shares its permits.
+pub(crate) fn websockets(drain: &Drain) -> Router {
+    let routes = Router::new().route("/websocket", any(upgrade));
+    routes.with_state(drain.clone())
+}
+
+/// Chooses the streams of these routes, not that of `/sse`.
+pub(crate) fn is_endless(method: &Method, uri: &Uri, head: &Parts) -> bool {
+    is_event_stream(method, uri, head) && head.headers.contains_key("x-endless")
+}
+
+/// A stream that continues after the last event that the client has seen.
+async fn events(headers: HeaderMap) -> impl IntoResponse {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last: usize = last.and_then(|id| id.parse().ok()).unwrap_or(0);
+    let ticks = IntervalStream::new(interval(Duration::from_millis(50)));
+    let mut id = last;
+    let events = ticks.map(move |_| {
+        id += 1;
+        let event = Event::default().id(id.to_string()).data("tick");
+        Ok::<_, Infallible>(event.retry(Duration::from_millis(50)))
+    });
+    ([("x-endless", "")], Sse::new(events))
+}
+
+/// Follows `/events`, and reports all that it has seen.
+const PAGE: &str = r#"<script>
+  const seen = [];
+  new EventSource("/events").onmessage = (event) => {
+    seen.push(event.lastEventId);
+    fetch("/seen", { method: "POST", body: seen.join(" ") }).catch(() => {});
+  };
+</script>"#;
+
+/// A stream of one event.
+async fn silent() -> impl IntoResponse {
+    let event = Event::default().data("only");
+    let events = tokio_stream::once(Ok::<_, Infallible>(event)).chain(tokio_stream::pending());
+    ([("x-endless", "")], Sse::new(events))
+}
+
+/// A long poll for news that never come.
+async fn poll(State(drain): State<Drain>) -> StatusCode {
+    drain.goodbye().await;
+    StatusCode::NO_CONTENT
+}
+
+async fn upgrade(
+    State(drain): State<Drain>,
+    Extension(permit): Extension<Permit>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(async move |mut socket| {
+        let mut goodbye = pin!(drain.goodbye());
+        loop {
+            let message = tokio::select! {
+                message = socket.recv() => message,
+                () = &mut goodbye => break leave(socket).await,
+            };
+            let Some(Ok(_)) = message else { break };
+        }
+        drop(permit);
+    })
+}
+
+/// As in `examples/websocket.rs`.
+async fn leave(mut socket: WebSocket) {
+    let away = CloseFrame {
+        code: close_code::AWAY,
+        reason: "the server is going away".into(),
+    };
+    let _ = timeout(Duration::from_secs(2), async {
+        let _ = socket.send(Message::Close(Some(away))).await;
+        while let Some(Ok(_)) = socket.recv().await {}
+    })
+    .await;
+}
