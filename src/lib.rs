@@ -51,7 +51,8 @@
 //!
 //! Add the layer to tonic's server. A refused call gets status 14, `UNAVAILABLE`, which clients with a retry
 //! policy send to another server. tonic's channel has none. When a GOAWAY arrives, it fails the calls that it has
-//! queued and not sent, with any server; retry these in the client.
+//! queued and not sent, with any server; retry these in the client. [Server streams](recipes::long_lived#grpc-streams)
+//! that end save some of them.
 //!
 //! A health service has a call without an end, `Watch`. Exempt it, and clear its statuses on
 //! [`closing`](Drain::closing), as `examples/tonic.rs` does.
@@ -179,6 +180,13 @@
 //!
 //! Work that holds a [`Permit`] is in flight too. Requests that the layer [exempts](DrainLayer::exempt) are not once they
 //! are called, nor is work that a handler spawns without a permit.
+//!
+//! # Work without an end
+//!
+//! WebSockets, event streams, long polls and jobs that hold a permit would keep a shutdown waiting until its deadline, and
+//! if they all end together, all their clients reconnect together. Each ends at its [`goodbye`](Drain::goodbye): at a random
+//! time in the second half of the lame duck, with `Closing` at the latest. [`recipes::long_lived`] has a few lines for each
+//! kind: WebSockets, server-sent events, long polls, gRPC streams, MCP, Socket.IO, GraphQL subscriptions.
 //!
 //! # Zero in flight is not the end of the server
 //!

@@ -30,17 +30,12 @@ pin_project! {
         in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
-        // In one field, because each one that has to be dropped costs.
-        rare: Option<Box<Rare<B>>>,
+        // `Some` if the layer ends streams.
+        question: Option<Box<Question>>,
+        // Boxed, because few requests are refused, and futures are moved. A field of its own: one for both costs each
+        // request 10 ns, because the compiler then moves the response in another way.
+        refusal: Option<Box<Response<Option<B>>>>,
     }
-}
-
-/// What few futures have. Boxed, because futures are moved.
-pub(super) enum Rare<B> {
-    /// The response, if there is no inner future.
-    Refusal(Response<Option<B>>),
-    /// Asked when the response is there, if the layer ends streams.
-    Question(Question),
 }
 
 impl<F, B> ResponseFuture<F, B> {
@@ -50,14 +45,15 @@ impl<F, B> ResponseFuture<F, B> {
         in_flight: InFlight,
         gate: GateRef,
         rule: ConnectionRule,
-        rare: Option<Box<Rare<B>>>,
+        question: Option<Box<Question>>,
     ) -> Self {
         Self {
             inner: Some(inner),
             in_flight,
             gate,
             rule,
-            rare,
+            question,
+            refusal: None,
         }
     }
 
@@ -71,24 +67,8 @@ impl<F, B> ResponseFuture<F, B> {
             in_flight: InFlight::default(),
             gate,
             rule,
-            rare: Some(Box::new(Rare::Refusal(refusal))),
-        }
-    }
-}
-
-impl<B> Rare<B> {
-    /// Asks whether the body of a response ends at its goodbye.
-    #[cold]
-    #[inline(never)]
-    fn stream_end<E>(
-        &mut self,
-        polled: &mut Poll<Result<Response<B>, E>>,
-        rule: ConnectionRule,
-        gate: GateRef,
-    ) -> Option<Box<StreamEnd>> {
-        match self {
-            Self::Question(question) => StreamEnd::of(polled, question, rule, gate),
-            Self::Refusal(_) => None,
+            question: None,
+            refusal: Some(Box::new(refusal)),
         }
     }
 }
@@ -104,12 +84,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            return match this.rare.take().map(|rare| *rare) {
-                Some(Rare::Refusal(refusal)) => {
-                    Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal)))
-                }
+            return match this.refusal.take() {
+                Some(refusal) => Poll::Ready(Ok(refusal.map(ResponseBody::of_refusal))),
                 // Polled after it was ready.
-                _ => Poll::Pending,
+                None => Poll::Pending,
             };
         };
         // Read before the poll: a load between it and the result costs 12 ns.
@@ -135,8 +113,8 @@ where
         if is_leaving {
             this.rule.ask_to_close(&mut polled);
         }
-        let end = match this.rare {
-            Some(rare) => rare.stream_end(&mut polled, *this.rule, *this.gate),
+        let end = match this.question {
+            Some(question) => StreamEnd::of(&mut polled, question, *this.rule, *this.gate),
             None => None,
         };
         let result = ready!(polled);

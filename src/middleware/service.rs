@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{InFlight, ResponseBody};
-use super::future::{Rare, ResponseFuture};
+use super::future::ResponseFuture;
 use super::headers::ConnectionRule;
 use super::refusal::{DefaultRefusal, Exempt, NeverExempt, Refuse, cancel_reply};
 use super::stream_end::{ChooseStreams, Question};
@@ -283,8 +283,8 @@ impl<S, R, E> DrainService<S, R, E> {
 /// Keeps what is asked once the response is there. Out of line, because most layers end no streams.
 #[cold]
 #[inline(never)]
-fn ask_later<B, ResBody>(request: &Request<B>, choose: ChooseStreams) -> Box<Rare<ResBody>> {
-    Box::new(Rare::Question(Question::about(request, choose)))
+fn ask_later<B>(request: &Request<B>, choose: ChooseStreams) -> Box<Question> {
+    Box::new(Question::about(request, choose))
 }
 
 /// Puts a permit into the request. If an outer drain has done so, the permit holds both.

@@ -207,7 +207,7 @@ impl<O, F> Shutdown<O, F> {
     /// the port closes. It should be longer than the load balancer takes to notice: its probe interval, times
     /// its failure threshold. It counts from the beginning of the lame duck, even if that was before the
     /// signal. The lame duck is skipped on [`Signal::Interrupt`]. A duration that is too long for the clock
-    /// means no maximum.
+    /// means no maximum. [Long-lived work](Drain::goodbye) ends in its second half.
     ///
     /// # Examples
     ///
@@ -232,9 +232,10 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// Exempt requests and [`Drain::try_acquire`] do not count. With
     /// [`min_failed_probes`](Self::min_failed_probes), both conditions must hold. Behind a load balancer, set
-    /// both: if requests are rare, a quiet second means nothing. In Kubernetes, set neither: the port would
-    /// close while an ingress still sends connections to it. HTTP/2 clients are not asked to leave in a lame
-    /// duck, so while they send requests, it lasts for its maximum.
+    /// both: if requests are rare, a quiet second does not show that the load balancer has noticed. In Kubernetes, set
+    /// neither: the port would close while an ingress still sends connections to it. With WebSockets or event streams, set
+    /// neither, too: those that are left when the lame duck ends early end together. HTTP/2 clients are not asked to leave
+    /// in a lame duck, so while they send requests, it lasts for its maximum.
     pub fn quiet_period(mut self, quiet: Duration) -> Self {
         self.config.quiet_period = Some(quiet);
         self

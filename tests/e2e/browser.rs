@@ -1,13 +1,16 @@
 //! Pages in a browser: the status page, and a page that follows an event stream.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use crate::process::{PATIENCE, Process, answer};
+use crate::restarts::free_addresses;
+use crate::restarts::haproxy::HaProxy;
 
 /// A headless browser.
 fn chromium(profile: &Path) -> Command {
@@ -96,36 +99,104 @@ fn the_page_shows_the_requests_that_are_left() {
     }
 }
 
+/// A browser that shows a page. It is killed if the test ends.
+struct Browser {
+    child: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    fn open(url: &str) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut chromium = chromium(profile.path());
+        chromium.args(["--remote-debugging-port=0", url]);
+        Self {
+            child: chromium.stderr(Stdio::null()).spawn().expect(MISSING),
+            _profile: profile,
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a stream of the page has brought, by the last report of it in `log`: the senders of the events 1, 2 and so on.
+#[track_caller]
+fn senders(log: &[String], stream: usize) -> Vec<String> {
+    let report = format!("seen {stream}: ");
+    let reports = log.iter().filter_map(|line| line.split_once(&report));
+    // They may overtake each other.
+    let last = reports.map(|(_, seen)| seen).max_by_key(|seen| seen.len());
+    let seen = last.unwrap_or_default().split_whitespace();
+    let seen = seen.map(|event| event.split_once('@').unwrap());
+    let (ids, senders): (Vec<usize>, _) = seen
+        .map(|(id, sender)| (id.parse::<usize>().unwrap(), sender.to_owned()))
+        .unzip();
+    assert!(ids.iter().copied().eq(1..=ids.len()), "{ids:?}");
+    senders
+}
+
 #[test]
 #[ignore = "needs Chromium: .ci/run installs it and runs this"]
 fn an_event_source_continues_at_the_next_server() {
     let mut server = Process::start("test_server", &[]);
     let address = server.address.to_string();
-    let profile = tempfile::tempdir().unwrap();
-    let mut browser = chromium(profile.path())
-        .args([
-            "--remote-debugging-port=0",
-            &format!("http://{address}/page"),
-        ])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect(MISSING);
-    server.logged("seen 1 2 3");
+    let _browser = Browser::open(&format!("http://{address}/page"));
+    server.logged("seen 0: 1@");
     server.signal(Signal::SIGTERM);
-    let exited = server.exit().with(0);
-    let last = exited
-        .log
-        .iter()
-        .rfind(|line| line.contains("seen "))
-        .unwrap();
-    let before = last.split_once("seen ").unwrap().1.to_owned();
+    let before = senders(&server.exit().with(0).log, 0);
 
     let mut next = Process::start("test_server", &[("ADDR", &address)]);
-    let after = next.logged("seen ");
-    browser.kill().unwrap();
-    browser.wait().unwrap();
-    let seen = after.split_once("seen ").unwrap().1;
-    assert!(seen.starts_with(&before), "{before}, then {seen}");
-    let ids: Vec<usize> = seen.split(' ').map(|id| id.parse().unwrap()).collect();
-    assert!(ids.iter().copied().eq(1..=ids.len()), "{seen}");
+    let line = next.logged("seen 0: ");
+    let after = senders(&[line], 0);
+    assert!(after.starts_with(&before), "{before:?}, then {after:?}");
+    assert!(after.last() != before.last(), "{after:?}");
+}
+
+/// The streams of a page, behind a load balancer.
+#[test]
+#[ignore = "needs Chromium and HAProxy: .ci/run installs them and runs this"]
+fn event_sources_move_to_the_other_server_one_by_one() {
+    const STREAMS: usize = 4;
+    let replicas = free_addresses::<2>();
+    let start = |address: SocketAddr| {
+        // Otherwise the lame duck ends as soon as HAProxy has noticed, and with it all streams.
+        let env = [
+            ("LAME_DUCK", "3"),
+            ("QUIET", "10"),
+            ("ADDR", &address.to_string()),
+        ];
+        Process::start("test_server", &env)
+    };
+    let [old, mut new] = replicas.map(start);
+    let balancer = HaProxy::start(replicas, false);
+    balancer.wait();
+    let _browser = Browser::open(&format!("http://{}/page#{STREAMS}", balancer.address));
+    for stream in 0..STREAMS {
+        new.logged(&format!("seen {stream}: "));
+    }
+    old.signal(Signal::SIGTERM);
+    let exited = old.exit().with(0);
+    exited.said("lame duck ended: maximum reached");
+    exited.said("in_flight_at_close=0");
+    // Each stream goes on after that.
+    let (old, new_id) = (exited.id.to_string(), new.id().to_string());
+    let mut moved = 0;
+    for stream in 0..STREAMS {
+        let mut log = Vec::new();
+        // Reports from before the exit may still be in the pipe.
+        let senders = loop {
+            log.push(new.logged(&format!("seen {stream}: ")));
+            let senders = senders(&log, stream);
+            if senders.last() == Some(&new_id) {
+                break senders;
+            }
+        };
+        moved += usize::from(senders.contains(&old));
+    }
+    assert!(moved > 0, "no stream was with the server that left");
 }

@@ -131,6 +131,10 @@ impl Process {
         line.expect("it was logged").clone()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
@@ -158,7 +162,11 @@ impl Process {
         };
         let mut log = std::mem::take(&mut self.seen);
         log.extend(self.log.iter());
-        Exited { status, log }
+        Exited {
+            id: self.id(),
+            status,
+            log,
+        }
     }
 }
 
@@ -171,6 +179,7 @@ impl Drop for Process {
 
 #[derive(Debug)]
 pub(crate) struct Exited {
+    pub(crate) id: u32,
     pub(crate) status: ExitStatus,
     pub(crate) log: Vec<String>,
 }

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `src`, each with those that it may import from.
-const MODULES: [(&str, &[&str]); 5] = [
+const MODULES: [(&str, &[&str]); 6] = [
     ("connection", &["drain"]),
     ("gate", &[]),
     ("drain", &["gate"]),
     ("middleware", &["drain", "gate"]),
+    // Documentation only.
+    ("recipes", &[]),
     ("shutdown", &["drain", "gate"]),
 ];
 

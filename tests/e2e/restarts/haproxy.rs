@@ -24,14 +24,14 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The load balancer. Two replicas at fixed addresses, checked every 100 ms. One failure removes a replica,
 /// one success adds it. Failed requests are not retried.
-struct HaProxy {
-    address: SocketAddr,
+pub(crate) struct HaProxy {
+    pub(crate) address: SocketAddr,
     folder: tempfile::TempDir,
     child: Child,
 }
 
 impl HaProxy {
-    fn start(replicas: [SocketAddr; 2], http2: bool) -> Self {
+    pub(crate) fn start(replicas: [SocketAddr; 2], http2: bool) -> Self {
         let [address] = free_addresses();
         let folder = tempfile::tempdir().unwrap();
         let (bind, server) = match http2 {
@@ -79,7 +79,7 @@ impl HaProxy {
     }
 
     /// Waits until HAProxy uses both replicas.
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let both = || ["a", "b"].map(|replica| self.is_up(replica).unwrap_or(false)) == [true; 2];
         wait_until("a replica does not come up", both);
     }

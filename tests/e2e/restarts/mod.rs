@@ -12,7 +12,7 @@ mod delay;
 mod distant;
 mod grpc;
 mod handover;
-mod haproxy;
+pub(crate) mod haproxy;
 mod http1;
 mod http2;
 mod nginx;
@@ -40,7 +40,7 @@ fn restarts() -> usize {
     env::var("RESTARTS").map_or(10, |number| number.parse().expect("RESTARTS is a number"))
 }
 
-fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+pub(crate) fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap())
 }

@@ -39,7 +39,7 @@ pub(crate) fn is_endless(method: &Method, uri: &Uri, head: &Parts) -> bool {
     is_event_stream(method, uri, head) && head.headers.contains_key("x-endless")
 }
 
-/// A stream that continues after the last event that the client has seen.
+/// A stream that continues after the last event that the client has seen. Each event says who sends it.
 async fn events(headers: HeaderMap) -> impl IntoResponse {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last: usize = last.and_then(|id| id.parse().ok()).unwrap_or(0);
@@ -47,19 +47,23 @@ async fn events(headers: HeaderMap) -> impl IntoResponse {
     let mut id = last;
     let events = ticks.map(move |_| {
         id += 1;
-        let event = Event::default().id(id.to_string()).data("tick");
+        let event = Event::default().id(id.to_string());
+        let event = event.data(std::process::id().to_string());
         Ok::<_, Infallible>(event.retry(Duration::from_millis(50)))
     });
     ([("x-endless", "")], Sse::new(events))
 }
 
-/// Follows `/events`, and reports all that it has seen.
+/// Follows `/events`, once or as often as its URL says. After each event, reports all that the stream has brought: IDs, and
+/// who sent them.
 const PAGE: &str = r#"<script>
-  const seen = [];
-  new EventSource("/events").onmessage = (event) => {
-    seen.push(event.lastEventId);
-    fetch("/seen", { method: "POST", body: seen.join(" ") }).catch(() => {});
-  };
+  for (let stream = 0; stream < (location.hash.slice(1) || 1); stream += 1) {
+    const seen = [];
+    new EventSource("/events").onmessage = (event) => {
+      seen.push(`${event.lastEventId}@${event.data}`);
+      fetch("/seen", { method: "POST", body: `${stream}: ${seen.join(" ")}` }).catch(() => {});
+    };
+  }
 </script>"#;
 
 /// A stream of one event.

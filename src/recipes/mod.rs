@@ -79,34 +79,9 @@
 //! # }
 //! ```
 //!
-//! # WebSockets
+//! # WebSockets, event streams, long polls
 //!
-//! The layer does not see an upgraded connection. Move the request's own permit into it, and say goodbye when the
-//! server closes. Nothing cancels it at the deadline. `examples/websocket.rs` is the whole program:
-//!
-//! ```
-//! use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-//! use axum::extract::{Extension, State};
-//! use axum::response::Response;
-//! use tower_drain::{Drain, Permit};
-//!
-//! // With `drain.layer().share_permit()`.
-//! async fn upgrade(
-//!     State(drain): State<Drain>,
-//!     Extension(permit): Extension<Permit>,
-//!     upgrade: WebSocketUpgrade,
-//! ) -> Response {
-//!     upgrade.on_upgrade(async move |mut socket: WebSocket| {
-//!         drain.closing().await; // in a `select!` with `socket.recv()`
-//!         let away = CloseFrame {
-//!             code: close_code::AWAY,
-//!             reason: "the server is going away".into(),
-//!         };
-//!         let _ = socket.send(Message::Close(Some(away))).await;
-//!         drop(permit);
-//!     })
-//! }
-//! ```
+//! See [`long_lived`]: a few lines for each kind of work that has no end of its own.
 //!
 //! # What comes after `run`
 //!
@@ -324,3 +299,5 @@
 //! [`Permit`]: crate::Permit
 //! [`anyhow`]: https://docs.rs/anyhow
 //! [`Runtime::shutdown_timeout`]: https://docs.rs/tokio/latest/tokio/runtime/struct.Runtime.html#method.shutdown_timeout
+
+pub mod long_lived;
