@@ -19,14 +19,14 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::process::{Process, more_files};
 
 const OF_EACH: usize = 900;
-/// In seconds.
+/// In seconds. That of the example.
 const LAME_DUCK: u32 = 3;
 
 /// Opened, for as long as this is not dropped.
 type Opening = mpsc::Sender<()>;
 
 async fn websocket(address: SocketAddr, opening: Opening) -> Instant {
-    let url = format!("ws://{address}/websocket");
+    let url = format!("ws://{address}/");
     let (mut socket, _) = connect_async(url).await.unwrap();
     drop(opening);
     let last = socket.next().await.unwrap().unwrap();
@@ -92,20 +92,24 @@ async fn nothing_of_a_herd_ends_together() {
     more_files(8 * OF_EACH as u64);
     let lame_duck = LAME_DUCK.to_string();
     let mut server = Process::start("test_server", &[("LAME_DUCK", &lame_duck)]);
+    let mut sockets = Process::start("websocket", &[]);
     let address = server.address;
     let (opening, mut all_open) = mpsc::channel(1);
     let mut work = [const { Vec::new() }; 3];
     // Some at a time, as the server's queue is short.
     for _ in 0..OF_EACH {
-        work[0].push(tokio::spawn(websocket(address, opening.clone())));
+        work[0].push(tokio::spawn(websocket(sockets.address, opening.clone())));
         work[1].push(tokio::spawn(events(address, opening.clone())));
         work[2].push(tokio::spawn(poll(address, opening.clone())));
         tokio::task::yield_now().await;
     }
     drop(opening);
     assert!(all_open.recv().await.is_none());
-    server.signal(SIGTERM);
-    server.logged("entering lame duck");
+    let servers = [&mut sockets, &mut server];
+    for server in servers {
+        server.signal(SIGTERM);
+        server.logged("entering lame duck");
+    }
     let start = Instant::now();
     let mut all = Vec::new();
     println!(

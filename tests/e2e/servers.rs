@@ -6,7 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::process::{PATIENCE, Process, answer, read_by_the_server};
 use crate::tls_client::tls;
@@ -90,6 +94,30 @@ fn two_servers_end_together_and_the_admin_port_stays_open() {
     server.exit().with(0).said("in_flight_at_close=1");
     for port in [grpc, admin] {
         TcpStream::connect(port).unwrap_err();
+    }
+}
+
+/// It is exempt, and its connection would stay open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_the_health_service_holds_up_nothing() {
+    let free = [("GRPC_ADDR", "127.0.0.1:0"), ("ADMIN_ADDR", "127.0.0.1:0")];
+    for example in ["tonic", "two_servers"] {
+        let mut server = Process::start(example, &free);
+        let mut address = server.address;
+        if example == "two_servers" {
+            address = server.logged_address("GRPC_ADDR").unwrap();
+        }
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let mut client = HealthClient::new(channel.connect().await.unwrap());
+        let watch = client.watch(HealthCheckRequest::default()).await.unwrap();
+        let mut watch = watch.into_inner();
+        let status = watch.message().await.unwrap().unwrap().status();
+        assert_eq!(status, ServingStatus::Serving);
+        server.signal(SIGINT);
+        while let Ok(Some(status)) = watch.message().await {
+            assert_eq!(status.status(), ServingStatus::NotServing);
+        }
+        server.exit().with(0).said("ended_after=");
     }
 }
 

@@ -104,7 +104,7 @@ fn a_client_that_never_reads_holds_up_nothing() {
     .concat();
     let mut rest = frame.as_slice();
     let mut full = 0;
-    // Until the server no longer reads, because nobody reads what it sends.
+    // Until the server no longer reads, because its answers are not read.
     while full < 10 {
         if let Ok(length) = socket.write(rest) {
             full = 0;

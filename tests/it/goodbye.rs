@@ -3,8 +3,7 @@
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,6 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower_drain::{Drain, Goodbye, Phase, Reached, Shutdown, ShutdownReport, Signal};
+
+use crate::support::panicking_waker;
 
 const LAME_DUCK: Duration = Duration::from_secs(100);
 
@@ -278,19 +279,10 @@ fn it_wakes_the_task_that_polled_last_and_none_that_has_dropped_it() {
     assert!(!first.is_woken() && second.is_woken() && !third.is_woken());
 }
 
-/// A task whose waker panics.
-struct Panics;
-
-impl Wake for Panics {
-    fn wake(self: Arc<Self>) {
-        panic!("in a waker");
-    }
-}
-
 #[test]
 fn a_waker_that_panics_leaves_no_other_task_asleep() {
     let drain = Drain::new();
-    let panics = Waker::from(Arc::new(Panics));
+    let panics = panicking_waker();
     let cx = &mut Context::from_waker(&panics);
     let mut panicking: Vec<_> = (0..10).map(|_| drain.goodbye()).collect();
     let mut others: Vec<_> = (0..10).map(|_| task::spawn(drain.goodbye())).collect();

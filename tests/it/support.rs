@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -13,6 +14,19 @@ use tower::{Layer, Service};
 use tower_drain::{DrainLayer, DrainService, Exempt, Refuse, ResponseBody};
 
 pub(crate) type Body = Full<Bytes>;
+
+/// The waker of a task that panics when it is woken.
+pub(crate) fn panicking_waker() -> Waker {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("in a waker");
+        }
+    }
+
+    Waker::from(Arc::new(Panics))
+}
 
 pub(crate) fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::default()).unwrap()

@@ -13,22 +13,13 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceExt};
 use tower_drain::{Drain, Phase};
 
-use crate::support::{Body, Hello};
-
-/// A task whose waker panics.
-struct Panics;
-
-impl Wake for Panics {
-    fn wake(self: Arc<Self>) {
-        panic!("in a waker");
-    }
-}
+use crate::support::{Body, Hello, panicking_waker};
 
 #[test]
 fn a_waker_that_panics_leaves_no_other_task_asleep() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
-    let panics = Waker::from(Arc::new(Panics));
+    let panics = panicking_waker();
     let mut first = drain.closing();
     let cx = &mut Context::from_waker(&panics);
     assert!(Pin::new(&mut first).poll(cx).is_pending());
@@ -121,7 +112,7 @@ fn a_change_during_the_first_poll_is_not_lost() {
 fn a_permit_that_is_dropped_while_its_task_unwinds_may_wake_a_waker_that_panics() {
     let drain = Drain::new();
     let permit = drain.try_acquire().unwrap();
-    let panics = Waker::from(Arc::new(Panics));
+    let panics = panicking_waker();
     let mut drained = drain.drained();
     assert!(
         Pin::new(&mut drained)

@@ -1,21 +1,19 @@
-//! Long-lived work that ends at its goodbye: event streams, long polls, WebSockets.
+//! Long-lived work that ends at its goodbye: event streams and long polls.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::sse::{Event, Sse};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{any, get, post};
-use tokio::time::{interval, timeout};
+use axum::response::{Html, IntoResponse};
+use axum::routing::{get, post};
+use tokio::time::interval;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::IntervalStream;
-use tower_drain::{Drain, Permit, is_event_stream};
+use tower_drain::{Drain, is_event_stream};
 use tracing::info;
 
 pub(crate) fn routes(drain: &Drain) -> Router {
@@ -26,12 +24,6 @@ pub(crate) fn routes(drain: &Drain) -> Router {
         .route("/silent", get(silent))
         .route("/poll", get(poll))
         .with_state(drain.clone())
-}
-
-/// For a layer that shares its permits.
-pub(crate) fn websockets(drain: &Drain) -> Router {
-    let routes = Router::new().route("/websocket", any(upgrade));
-    routes.with_state(drain.clone())
 }
 
 /// Chooses the streams of these routes, not that of `/sse`.
@@ -77,35 +69,4 @@ async fn silent() -> impl IntoResponse {
 async fn poll(State(drain): State<Drain>) -> StatusCode {
     drain.goodbye().await;
     StatusCode::NO_CONTENT
-}
-
-async fn upgrade(
-    State(drain): State<Drain>,
-    Extension(permit): Extension<Permit>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    upgrade.on_upgrade(async move |mut socket| {
-        let mut goodbye = pin!(drain.goodbye());
-        loop {
-            let message = tokio::select! {
-                message = socket.recv() => message,
-                () = &mut goodbye => break leave(socket).await,
-            };
-            let Some(Ok(_)) = message else { break };
-        }
-        drop(permit);
-    })
-}
-
-/// As in `examples/websocket.rs`.
-async fn leave(mut socket: WebSocket) {
-    let away = CloseFrame {
-        code: close_code::AWAY,
-        reason: "the server is going away".into(),
-    };
-    let _ = timeout(Duration::from_secs(2), async {
-        let _ = socket.send(Message::Close(Some(away))).await;
-        while let Some(Ok(_)) = socket.recv().await {}
-    })
-    .await;
 }

@@ -85,12 +85,9 @@ async fn serve() -> Result<(), AnyError> {
             if env::var("TRACK").is_ok() {
                 layer = layer.track_requests();
             }
-            // A route of its own, so that other requests do not share their permits.
-            let websockets = long_lived::websockets(&drain).layer(layer.clone().share_permit());
             let app = routes(&drain)
-                .layer(layer)
-                .merge(websockets)
                 .layer(name)
+                .layer(layer)
                 .route_service("/readyz", drain.readiness());
             let serve = |closing| axum::serve(listener, app).with_graceful_shutdown(closing);
             run(shutdown, serve).await

@@ -1,6 +1,7 @@
 //! Cancelling, again and again and from several threads.
 
 use super::*;
+use crate::support::panicking_waker;
 
 #[test]
 fn each_request_is_cancelled_once_and_later_requests_are_not() {
@@ -235,21 +236,12 @@ fn requests_that_come_after_a_final_cancel_are_cancelled_and_later_drains_are_no
     }
 }
 
-/// A task whose waker panics.
-struct Panics;
-
-impl Wake for Panics {
-    fn wake(self: Arc<Self>) {
-        panic!("in a waker");
-    }
-}
-
 #[test]
 fn a_waker_that_panics_keeps_no_other_request_from_being_cancelled() {
     let drain = Drain::new();
     let mut responses: Vec<_> = (0..9).map(|_| stuck(&drain, get("/"))).collect();
     let mut first = responses.remove(0).into_inner();
-    let waker = Waker::from(Arc::new(Panics));
+    let waker = panicking_waker();
     let cx = &mut Context::from_waker(&waker);
     assert!(Pin::new(&mut first).poll(cx).is_pending());
     assert_eq!(drain.cancel(), 9);
