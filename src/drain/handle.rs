@@ -18,7 +18,7 @@ use crate::gate::{Draining, GateRef, Permit};
 /// Only [`Permit`]s keep a drain from finishing; handles, layers and services do not. If all handles are dropped
 /// before draining starts, draining can no longer start; services keep serving and counting. A [`DrainLayer`], a
 /// [`Readiness`], a [`Shutdown`](crate::Shutdown), a [`DrainWait`](crate::DrainWait) and a watched connection hold a handle. A
-/// [`DrainService`] and a [`Reached`](crate::Reached) do not.
+/// [`DrainService`], a [`Reached`](crate::Reached) and a [`Goodbye`](crate::Goodbye) do not.
 ///
 /// A program that makes many drains, such as one per tenant, should drain each before it drops the last handle:
 /// later drains then reuse its memory. Otherwise the memory is leaked: 512 bytes with 2 cores, 8,448 with 64,
