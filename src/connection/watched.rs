@@ -14,8 +14,8 @@ use crate::drain::{BoxError, Goodbye, OpenConnection, Phase};
 /// How long a client has to send its first request after it has connected. One that was lost is sent again after 200 ms
 /// and a round trip.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
-/// The time from the beginning of closing to the goodbye, in which the runtime reports requests that have
-/// arrived. Without it, hyper closes a connection whose request is in the kernel's buffer.
+/// The time from the decision to the goodbye, in which the runtime reports requests that have arrived. Without it, hyper
+/// closes a connection whose request is in the kernel's buffer.
 const LAST_LOOK: Duration = Duration::from_millis(10);
 
 pin_project! {
@@ -53,7 +53,7 @@ enum Leave {
     InClosing,
     /// At its goodbye.
     AtGoodbye(Goodbye),
-    /// When this fires, or while draining.
+    /// When this fires, which is soon while draining.
     Scheduled(Pin<Box<Sleep>>),
     Asked,
 }
@@ -172,36 +172,26 @@ impl<C> fmt::Debug for WatchedConnection<C> {
 impl Leave {
     fn is_due(&mut self, open: &OpenConnection, opened: Instant, cx: &mut Context<'_>) -> bool {
         let phase = open.phase();
-        if let Self::AtGoodbye(goodbye) = self {
-            if phase < Phase::Closing && Pin::new(goodbye).poll(cx).is_ready() {
-                self.schedule(opened + FIRST_REQUEST);
+        let leaves = match self {
+            Self::InClosing => phase >= Phase::Closing,
+            Self::AtGoodbye(goodbye) => Pin::new(goodbye).poll(cx).is_ready(),
+            Self::Scheduled(_) | Self::Asked => false,
+        };
+        if leaves {
+            let at = (opened + FIRST_REQUEST).max(Instant::now() + LAST_LOOK);
+            *self = Self::Scheduled(Box::pin(sleep_until(at)));
+        }
+        let Self::Scheduled(timer) = self else {
+            return false;
+        };
+        if phase >= Phase::Draining {
+            // A first request would be refused.
+            let soon = Instant::now() + LAST_LOOK;
+            if timer.deadline() > soon {
+                timer.as_mut().reset(soon);
             }
         }
-        match self {
-            Self::InClosing | Self::AtGoodbye(_) if phase >= Phase::Closing => {
-                let first_request = opened + FIRST_REQUEST;
-                let last_look = Instant::now() + LAST_LOOK;
-                // While draining, a first request would be refused.
-                let is_late = phase >= Phase::Draining;
-                self.schedule(if is_late {
-                    last_look
-                } else {
-                    first_request.max(last_look)
-                });
-            }
-            Self::Scheduled(_) if phase >= Phase::Draining => return true,
-            _ => {}
-        }
-        match self {
-            Self::Scheduled(timer) => timer.as_mut().poll(cx).is_ready(),
-            _ => false,
-        }
-    }
-
-    // Out of line, so that most polls do not read the clock.
-    #[cold]
-    fn schedule(&mut self, at: Instant) {
-        *self = Self::Scheduled(Box::pin(sleep_until(at)));
+        timer.as_mut().poll(cx).is_ready()
     }
 }
 

@@ -98,13 +98,19 @@ async fn a_connection_without_a_request_is_asked_to_leave_after_a_second_or_when
         let (connection, _client) = http1_connection(&drain);
         let mut connection = spawn(drain.watch(connection));
         assert_pending!(connection.poll());
-        advance(FIRST_REQUEST - LAST_LOOK).await;
+        advance(if draining {
+            FIRST_REQUEST / 2
+        } else {
+            FIRST_REQUEST - LAST_LOOK
+        })
+        .await;
         assert_pending!(connection.poll());
         if draining {
             drain.start_draining();
-        } else {
-            advance(LAST_LOOK).await;
+            assert!(connection.is_woken());
+            assert_pending!(connection.poll(), "what has arrived is looked at first");
         }
+        advance(LAST_LOOK).await;
         assert!(connection.is_woken());
         assert_ready_ok!(connection.poll());
     }
