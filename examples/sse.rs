@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo run --example sse
-//! curl -N http://127.0.0.1:8080/             # then Ctrl-C in the first terminal
+//! curl -N http://127.0.0.1:8080/             # then `kill -TERM` the server, or Ctrl-C in its terminal
 //! ```
 
 use std::convert::Infallible;

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tower_drain::{Drain, Permit, Shutdown};
 
-/// How long a client has to take a message, and to answer a goodbye.
+/// How long a client has to take a message, and to answer a goodbye. One that takes longer is disconnected.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 async fn upgrade(

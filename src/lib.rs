@@ -143,7 +143,7 @@
 //! |---|---|
 //! | in Kubernetes, which removes endpoints at deletion | [`lame_duck`](Shutdown::lame_duck) for the time in which endpoints, ingress and resolvers drop the pod, and [`listener`](Shutdown::listener). A route for [`Drain::readiness`]. No [`min_failed_probes`](Shutdown::min_failed_probes) and no [`quiet_period`](Shutdown::quiet_period): the pod cannot see whether all have noticed |
 //! | through a load balancer that checks readiness: HAProxy, Envoy | a route for [`Drain::readiness`], [`lame_duck`](Shutdown::lame_duck) with [`min_failed_probes`](Shutdown::min_failed_probes) and [`quiet_period`](Shutdown::quiet_period), and [`listener`](Shutdown::listener) |
-//! | directly, or through a sidecar, a gRPC channel or nginx, outside Kubernetes | [`listener`](Shutdown::listener), and a [`lame_duck`](Shutdown::lame_duck) longer than the pauses of keep-alive clients |
+//! | directly, or through a sidecar, a gRPC channel or nginx, outside Kubernetes | [`listener`](Shutdown::listener), and a [`lame_duck`](Shutdown::lame_duck) longer than the pauses of keep-alive clients, or none if they pause for less than `settle` |
 //! | to one port on one machine, where the next process takes over | a socket that outlives the process, or two processes on one port, see below |
 //!
 //! `listener` and `settle` are methods of [`Shutdown`], with the feature `listener`. They close the port without
@@ -201,7 +201,7 @@
 //!
 //! With [`DrainLayer::track_requests`], errors, events, [`Drain::requests`] and [`Drain::status`] name the
 //! requests in flight. [`Drain::cancel`] cancels them, and a [`Shutdown`] does so at its deadline. Requests that
-//! are not tracked end with the process.
+//! are not tracked end with the process. Other work that holds a permit is counted and has no name.
 //!
 //! # Limits
 //!
@@ -238,7 +238,7 @@
 //!
 //! | level | events |
 //! |---|---|
-//! | info | each change of phase, the start and the end of a [`Shutdown`], its progress once a second while it closes and drains |
+//! | info | each change of phase, the start of a [`Shutdown`], its progress once a second while it closes and drains, and its end if nothing was cut off |
 //! | warn | a timeout, a forced stop, connections that were abandoned, clients that have not acknowledged everything |
 //! | error | a server that failed |
 //! | debug | each refusal; a port without a filter, or about which the kernel cannot be asked |

@@ -96,7 +96,11 @@ impl Drain {
     /// If a thousand of them end together, a thousand clients reconnect together. So each future, and each clone, resolves
     /// at a random time of its own in the second half of the lame duck, when the load balancer sends those who come back
     /// to another server. If the work begins later, it is a time in what is left. Once the port settles, it is
-    /// [`Phase::Closing`], which is the latest for all.
+    /// [`Phase::Closing`], which is the latest for all. So call it once for each piece of work, before any loop.
+    ///
+    /// If no load balancer sends new connections elsewhere, a client that reconnects in the lame duck reaches the same
+    /// server, and gets another goodbye soon. Let such clients wait before they reconnect, or refuse them while the server
+    /// is not [ready](Self::is_ready).
     ///
     /// Only a running [`Shutdown`](crate::Shutdown) knows when the lame duck ends, and says the goodbyes. Without one, or
     /// on [`Signal::Interrupt`](crate::Signal), they all come with closing. If

@@ -232,10 +232,12 @@ impl<R, E> DrainLayer<R, E> {
     /// **Do not choose a stream that has an end.** The answers of language models and of MCP servers are
     /// `text/event-stream` too. If one is cut off, the client gets a complete response without a result.
     ///
+    /// `choose` is a function, or a closure that captures nothing. A later call replaces it.
+    ///
     /// A chosen body ends after the current frame, as if the handler had ended it. Later frames may be
     /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
     /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known
-    /// length are never ended. Add a compression layer outside of this layer, so that it can finish its
+    /// length are never ended. If a shutdown is forced before the goodbye, tracked streams are cut off. Add a compression layer outside of this layer, so that it can finish its
     /// output. Each request allocates once for its method and URI, and a chosen body once more. Without this setting,
     /// requests pay nothing.
     ///

@@ -5,16 +5,20 @@
 //! a [`lame_duck`](crate::Shutdown::lame_duck), without a [`quiet_period`](crate::Shutdown::quiet_period) that ends it early;
 //! otherwise they all end with [`Phase::Closing`](crate::Phase::Closing).
 //!
-//! | I have | what ends it |
-//! |---|---|
-//! | [WebSockets](#websockets) | the handler, at `goodbye()`, by a close handshake. It holds the request's permit |
-//! | [server-sent events](#server-sent-events) without an end | the layer, with [`end_streams`](crate::DrainLayer::end_streams) |
-//! | answers of language models, progress of a job | nothing: such a stream has an end, and is waited for |
-//! | [long polls, jobs](#long-polls-and-jobs) | the handler, at `goodbye()` |
-//! | [gRPC streams](#grpc-streams) | the layer, with `end_streams`, by status 14 |
-//! | [an MCP server](#mcp) (rmcp) | the layer, and the handler of `subscriptions/listen` |
-//! | [Socket.IO](#socketio) (socketioxide) | `io.close()`, on [`closing`](crate::Drain::closing) |
-//! | [GraphQL subscriptions](#graphql-subscriptions) (async-graphql) | the handler, at `goodbye()` |
+//! | I have | what ends it | what its client should do |
+//! |---|---|---|
+//! | [WebSockets](#websockets) | the handler, at `goodbye()`, by a close handshake | reconnect after 1001: browsers do not by themselves |
+//! | [server-sent events](#server-sent-events) without an end | the layer, with [`end_streams`](crate::DrainLayer::end_streams) | nothing: an `EventSource` reconnects after some seconds, or after `retry` |
+//! | answers of language models, progress of a job | nothing: such a stream has an end, and is waited for | |
+//! | [long polls](#long-polls) | the handler, at `goodbye()` | ask again |
+//! | [jobs](#jobs) that hold a permit | the job, at `goodbye()` if it can be resumed, or by itself | |
+//! | [gRPC streams](#grpc-streams) | the layer, with `end_streams`, by status 14 | call again |
+//! | [an MCP server](#mcp) (rmcp) | the layer, and the handler of `subscriptions/listen` | subscribe again |
+//! | [Socket.IO](#socketio) (socketioxide) | `io.close()`, on [`closing`](crate::Drain::closing) | nothing: it reconnects |
+//! | [GraphQL subscriptions](#graphql-subscriptions) (async-graphql) | the handler, at `goodbye()` | nothing with `graphql-ws`: it resumes after 1001 |
+//!
+//! The drain waits for requests, and for other work if that holds a [`Permit`](crate::Permit). What holds none is cut off
+//! when the process ends. At the deadline nothing can cancel such work, and `run` returns an error.
 //!
 //! The examples `websocket` and `sse`, and `tests/services`, are whole programs.
 //!
@@ -27,13 +31,15 @@
 //!   data from the client is unread, the system resets the connection, and the client sees 1006.
 //! - Never send without a bound: a client that does not read would hold up the shutdown until its deadline.
 //!
+//! Messages that arrive during the close are lost. The client sends them again when it has reconnected.
+//!
 //! ```
 //! # use std::pin::pin;
 //! # use std::time::Duration;
-//! # use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-//! # use axum::extract::{Extension, State};
+//! use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+//! use axum::extract::{Extension, State};
 //! # use axum::response::Response;
-//! # use tokio::time::timeout;
+//! use tokio::time::timeout;
 //! use tower_drain::{Drain, Permit};
 //!
 //! // With `drain.layer().share_permit()`.
@@ -84,27 +90,56 @@
 //! Streams that answer a `POST` are not ended: those of language models and of MCP have an end, and are waited for. If a
 //! `GET` is answered by a stream that has an end, choose by its path.
 //!
-//! On HTTP/1 without a load balancer, the client may ask again on the same connection, because the head of the response
-//! was sent before the server had to leave. The next response asks it to close the connection.
+//! If there is no load balancer that forwards each request by itself, the client may ask again on the same connection. On
+//! HTTP/1 it does so once: the head of the first response was sent before the server had to leave, and the next one asks it
+//! to close the connection. On HTTP/2 the connection stays until the server closes, unless it is
+//! [asked earlier](crate::Drain::watch), with `spread_goodbye`.
 //!
-//! # Long polls and jobs
+//! # Long polls
 //!
-//! A client of a long poll asks again, and reaches another server. A job that can be resumed elsewhere holds a permit, and
-//! ends in the same way:
+//! The client asks again, and a load balancer sends it to another server:
 //!
 //! ```
-//! # use http::StatusCode;
+//! # use axum::extract::State;
 //! # use tokio::sync::watch;
 //! # use tower_drain::Drain;
-//! async fn poll(drain: Drain, mut news: watch::Receiver<String>) -> Result<String, StatusCode> {
+//! async fn poll(State((drain, news)): State<(Drain, watch::Sender<String>)>) -> String {
+//!     let mut news = news.subscribe(); // sees what changes from now on
 //!     tokio::select! {
-//!         _ = news.changed() => Ok(news.borrow().clone()),
-//!         () = drain.goodbye() => Err(StatusCode::NO_CONTENT),
+//!         _ = news.changed() => news.borrow().clone(),
+//!         () = drain.goodbye() => "nothing new".into(),
 //!     }
 //! }
 //! ```
 //!
-//! A loop that takes jobs from a queue watches [`closing`](crate::Drain::closing) instead: it may work until then.
+//! # Jobs
+//!
+//! The permit keeps the drain waiting. A job that can be resumed elsewhere ends at its goodbye, and another one runs to its
+//! end:
+//!
+//! ```
+//! # use std::pin::pin;
+//! # use std::time::Duration;
+//! # use tower_drain::{Drain, TryAcquireError};
+//! # async fn step() { tokio::time::sleep(Duration::from_secs(1)).await }
+//! fn import(drain: &Drain) -> Result<(), TryAcquireError> {
+//!     let (permit, goodbye) = (drain.try_acquire()?, drain.goodbye());
+//!     tokio::spawn(async move {
+//!         let mut goodbye = pin!(goodbye);
+//!         for row in 0..1_000 {
+//!             tokio::select! {
+//!                 () = step() => println!("row {row}"),
+//!                 () = &mut goodbye => break, // remember where to continue
+//!             }
+//!         }
+//!         drop(permit);
+//!     });
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A loop that takes jobs from a queue watches [`closing`](crate::Drain::closing) instead, because it may work until then;
+//! [`try_acquire`](crate::Drain::try_acquire) has an example.
 //!
 //! # gRPC streams
 //!
