@@ -6,8 +6,6 @@ use std::future::Future;
 use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -56,25 +54,18 @@ fn alone() {
 /// Returns the longest time between two ticks of a task that ticks each millisecond, until the shutdown has ended.
 async fn longest_pause(lame_duck: Duration) -> Duration {
     let drain = Drain::new();
-    let left = Arc::new(AtomicUsize::new(GOODBYES));
     for _ in 0..GOODBYES {
-        let (goodbye, left) = (drain.goodbye(), left.clone());
+        let (goodbye, permit) = (drain.goodbye(), drain.try_acquire());
         tokio::spawn(async move {
             goodbye.await;
-            left.fetch_sub(1, Ordering::Relaxed);
+            drop(permit);
         });
     }
     // All of them wait.
     sleep(Duration::from_millis(500)).await;
     let shutdown = Shutdown::new(&drain, async {}).lame_duck(lame_duck);
-    let waiting = left.clone();
-    let mut run = tokio::spawn(shutdown.run(async move |closing| {
-        closing.await;
-        while waiting.load(Ordering::Relaxed) > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-        Ok::<_, io::Error>(())
-    }));
+    let run = shutdown.run(async |closing| closing.await);
+    let mut run = tokio::spawn(run);
     let mut longest = Duration::ZERO;
     let mut last = Instant::now();
     loop {
@@ -82,7 +73,6 @@ async fn longest_pause(lame_duck: Duration) -> Duration {
             biased;
             ended = &mut run => {
                 ended.expect("it does not panic").expect("nothing is late");
-                assert_eq!(left.load(Ordering::Relaxed), 0);
                 return longest;
             }
             () = sleep(Duration::from_millis(1)) => {

@@ -206,6 +206,9 @@ impl Drain {
     /// An HTTP/2 client learns one round trip late that the server is leaving, and sends requests until then.
     /// So wait until the server has ended, or for some seconds, before you start draining.
     ///
+    /// All [goodbyes](Self::goodbye) that are left are said before it returns. A [`Shutdown`](crate::Shutdown) says some at
+    /// a time.
+    ///
     /// Returns true if this call made the change, false if the drain is closing or draining already.
     ///
     /// # Examples
@@ -245,15 +248,15 @@ impl Drain {
     /// # }
     /// ```
     pub fn close(&self) -> bool {
-        let is_closing = self.start_closing();
+        let is_closing = self.begin_closing();
         if is_closing {
-            self.gate().say_last_goodbyes(usize::MAX);
+            self.gate().say_all_goodbyes();
         }
         is_closing
     }
 
-    /// Like [`close`](Self::close), but the caller says the goodbyes that are left.
-    pub(crate) fn start_closing(&self) -> bool {
+    /// Like [`close`](Self::close), but leaves the goodbyes to the caller, who says some at a time.
+    pub(crate) fn begin_closing(&self) -> bool {
         let mut history = self.gate().history();
         let before = self.phase();
         if before >= Phase::Closing {
@@ -285,6 +288,15 @@ impl Drain {
     /// assert!(!drain.start_draining(), "it has started before");
     /// ```
     pub fn start_draining(&self) -> bool {
+        let is_draining = self.begin_draining();
+        if is_draining {
+            self.gate().say_all_goodbyes();
+        }
+        is_draining
+    }
+
+    /// Like [`start_draining`](Self::start_draining), but leaves the goodbyes to the caller.
+    pub(crate) fn begin_draining(&self) -> bool {
         let mut history = self.gate().history();
         if history.draining.is_some() {
             return false;
@@ -300,7 +312,6 @@ impl Drain {
         // `Drained`, because nothing may be in flight.
         self.gate()
             .wake(before.min(Phase::LameDuck), Phase::Drained);
-        self.gate().say_last_goodbyes(usize::MAX);
         event!(info, in_flight = in_flight_at_start, "draining");
         true
     }

@@ -1,7 +1,7 @@
 //! Waits for a goodbye: long-lived work ends one by one in the second half of a lame duck.
 //!
 //! Each piece of work draws a random place in that time when it begins to wait. The shutdown passes the places one after
-//! another, and wakes those who wait there. So the work needs no timers, and never wakes all at once.
+//! another, some at a time, and wakes those who wait there. So the work needs no timers, and is not woken all at once.
 
 use std::collections::btree_map::{BTreeMap, OccupiedEntry};
 use std::collections::hash_map::RandomState;
@@ -61,8 +61,8 @@ pub struct Goodbye {
 // === impl Goodbyes ===
 
 impl Goodbyes {
-    /// Makes all places available again, in a new generation.
-    pub(super) fn open(&self) {
+    /// Makes all places available again.
+    pub(super) fn restart(&self) {
         lock(&self.0).passed = 0;
     }
 

@@ -84,7 +84,7 @@ impl GateRef {
             if let Some(generation) = gate.word.open(&gate.shards) {
                 *history = History::default();
                 gate.rare.refused.open(generation);
-                gate.rare.goodbyes.open();
+                gate.rare.goodbyes.restart();
                 for shard in &gate.shards {
                     *lock(&shard.local.last_arrival) = None;
                 }
@@ -210,6 +210,17 @@ impl GateRef {
     /// closing or a later one.
     pub(crate) fn say_last_goodbyes(self, at_most: usize) -> bool {
         self.goodbyes().pass_all(at_most)
+    }
+
+    /// Says all goodbyes that are left.
+    pub(crate) fn say_all_goodbyes(self) {
+        // Some at a time, so that others can use the lock.
+        while self.say_last_goodbyes(1_000) {}
+    }
+
+    /// Allows goodbyes at all times of a lame duck again. A shutdown that was dropped had said some.
+    pub(crate) fn restart_goodbyes(self) {
+        self.goodbyes().restart();
     }
 
     /// Returns a waiter that [`wake`](Self::wake) wakes when `phase` is reached.

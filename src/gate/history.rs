@@ -39,7 +39,7 @@ impl History {
         self.deadline = self.deadline.max(deadline);
     }
 
-    /// A shutdown has ended or was dropped: its deadline of the lame duck no longer counts.
+    /// A shutdown has ended or was dropped: its deadlines before draining no longer count.
     pub(crate) fn shutdown_dropped(&mut self) {
         self.is_running = false;
         self.deadline = self.deadline.filter(|(phase, _)| *phase >= Phase::Draining);

@@ -28,7 +28,8 @@
 //!
 //! # Locks
 //!
-//! A thread that holds the history takes no other lock but those of the last arrivals. The locks of the waiters, of the
+//! A thread that holds the history takes no other lock but those of the last arrivals and, to reuse a gate, that of the
+//! goodbyes. The locks of the waiters, of the
 //! goodbyes and of the last arrivals are held alone, and run no code of others.
 
 mod goodbye;

@@ -25,8 +25,7 @@ pin_project! {
     ///
     /// Frames, trailers, the size hint and the end of the stream pass unchanged, and errors are boxed. If the
     /// request is [cancelled](crate::Drain::cancel), the body ends with [`Cancelled`], or for gRPC with
-    /// trailers. A body that the layer [ends](crate::DrainLayer::end_streams) ends cleanly when the server
-    /// closes. The body of the default refusal is empty.
+    /// trailers. A body that the layer [ends](crate::DrainLayer::end_streams) ends cleanly at its goodbye. The body of the default refusal is empty.
     ///
     /// Servers drop a body as soon as they have buffered its last frame. If that frame is [`Bytes`] of 64 KiB or
     /// more, it takes the permit with it: the request is in flight until the server has written all of the frame, or has
@@ -37,7 +36,7 @@ pin_project! {
         #[pin]
         inner: Option<B>,
         in_flight: InFlight,
-        // `Some` if the body ends when the server closes.
+        // `Some` if the body ends at its goodbye.
         end: Option<Box<StreamEnd>>,
     }
 }
@@ -85,7 +84,7 @@ where
     B::Data: 'static,
     B::Error: Into<BoxError>,
 {
-    /// Polls the body of a request that is tracked, or that ends when the server closes. Out of line, to keep the
+    /// Polls the body of a request that is tracked, or that ends at its goodbye. Out of line, to keep the
     /// path of other requests short.
     #[inline(never)]
     fn poll_watched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
@@ -129,8 +128,8 @@ where
         if let Some(end) = this.end {
             let is_over = match &polled {
                 Poll::Pending => end.poll_over(cx).is_ready(),
-                // The frame that is ready when the server closes is the last.
-                Poll::Ready(Some(Ok(frame))) if frame.is_data() => end.frame_passes(),
+                // The frame that is ready at the goodbye is the last.
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() => end.frame_passes(cx),
                 // The inner body ends by itself.
                 Poll::Ready(_) => false,
             };

@@ -238,8 +238,14 @@ impl<R, E> DrainLayer<R, E> {
     /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
     /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known
     /// length are never ended. If a shutdown is forced before the goodbye, tracked streams are cut off. Add a compression layer outside of this layer, so that it can finish its
-    /// output. Each request allocates once for its method and URI, and a chosen body once more. Without this setting,
-    /// requests pay nothing.
+    /// output.
+    ///
+    /// A server does not poll the body while its client reads nothing, so such a stream is in flight until the deadline. On
+    /// HTTP/1, a client that comes back on the same connection reaches the same server once more, because the head of the
+    /// first response was sent before the server had to leave.
+    ///
+    /// With this setting, each request allocates a few times, because its method and URI are kept until the response is
+    /// there. Without it, requests pay nothing.
     ///
     /// # Examples
     ///

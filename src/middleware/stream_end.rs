@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::uri::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri, response};
 
 use super::grpc;
@@ -51,34 +52,51 @@ pub fn is_event_stream(method: &Method, _uri: &Uri, head: &response::Parts) -> b
 pub(super) struct Question {
     choose: ChooseStreams,
     method: Method,
-    /// As text. To clone a `Uri` is to lend it to unknown code, and then the compiler copies each request once more, with
-    /// this setting or without.
+    /// Scheme, authority and path of the URI. As text, because to clone a `Uri` is to lend it to unknown code, and then the
+    /// compiler copies each request once more, with this setting or without.
     uri: String,
+    scheme_length: usize,
+    authority_length: usize,
 }
 
 impl Question {
     pub(super) fn about<B>(request: &Request<B>, choose: ChooseStreams) -> Self {
         let uri = request.uri();
-        let scheme = uri.scheme_str();
+        let scheme = uri.scheme_str().unwrap_or_default();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        let mut text = String::with_capacity(authority.len() + path.len() + 8);
-        if let Some(scheme) = scheme {
-            text.push_str(scheme);
-            text.push_str("://");
+        let mut text = String::with_capacity(scheme.len() + authority.len() + path.len());
+        for part in [scheme, authority, path] {
+            text.push_str(part);
         }
-        text.push_str(authority);
-        text.push_str(path);
         Self {
             choose,
             method: request.method().clone(),
             uri: text,
+            scheme_length: scheme.len(),
+            authority_length: authority.len(),
         }
     }
 
-    fn chooses(&mut self, head: &response::Parts) -> bool {
-        // Never the default: this is the text of a URI.
-        let uri = Uri::try_from(mem::take(&mut self.uri)).unwrap_or_default();
+    fn uri(&self) -> Result<Uri, http::Error> {
+        let (scheme, rest) = self.uri.split_at(self.scheme_length);
+        let (authority, path) = rest.split_at(self.authority_length);
+        let mut parts = Parts::default();
+        if !scheme.is_empty() {
+            parts.scheme = Some(scheme.parse()?);
+        }
+        if !authority.is_empty() {
+            parts.authority = Some(authority.parse()?);
+        }
+        if !path.is_empty() {
+            parts.path_and_query = Some(path.parse()?);
+        }
+        Ok(Uri::from_parts(parts)?)
+    }
+
+    fn chooses(&self, head: &response::Parts) -> bool {
+        // Never an error: these are the parts of a URI.
+        let uri = self.uri().unwrap_or_default();
         (self.choose)(&self.method, &uri, head)
     }
 }
@@ -97,7 +115,7 @@ impl StreamEnd {
     #[inline(never)]
     pub(super) fn of<B, E>(
         polled: &mut Poll<Result<Response<B>, E>>,
-        question: &mut Question,
+        question: &Question,
         rule: ConnectionRule,
         gate: GateRef,
     ) -> Option<Box<Self>> {
@@ -131,8 +149,9 @@ impl StreamEnd {
     }
 
     /// Called for each frame. The first one after the goodbye is the last. Returns true for later ones.
-    pub(super) fn frame_passes(&mut self) -> bool {
-        let is_due = self.goodbye.is_due();
+    pub(super) fn frame_passes(&mut self, cx: &mut Context<'_>) -> bool {
+        // Polled, so that a stream that is never pending has a goodbye too.
+        let is_due = self.poll_over(cx).is_ready();
         mem::replace(&mut self.is_over, is_due)
     }
 

@@ -33,9 +33,10 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         let gate = self.0.gate();
         gate.history().shutdown_dropped();
-        // If it was dropped while it said the last goodbyes.
         if gate.phase() >= Phase::Closing {
-            gate.say_last_goodbyes(usize::MAX);
+            gate.say_all_goodbyes();
+        } else {
+            gate.restart_goodbyes();
         }
     }
 }
@@ -192,7 +193,7 @@ impl<O, F> Shutdown<O, F> {
             report.lame_duck = since.elapsed();
             since = Instant::now();
             report.in_flight_at_close = drain.in_flight();
-            drain.start_closing();
+            drain.begin_closing();
             let deadline = since.checked_add(config.timeout);
             let closing = earlier(deadline, since.checked_add(config.closing));
             set_deadline(&drain, Phase::Closing, closing);
@@ -208,7 +209,7 @@ impl<O, F> Shutdown<O, F> {
 
             // Draining, until nothing is in flight.
             traffic.look_at_requests();
-            drain.start_draining();
+            drain.begin_draining();
             traffic.look_at_requests();
             set_deadline(&drain, Phase::Draining, deadline);
             let condition = first(drain.drained(), reached(deadline));

@@ -56,7 +56,7 @@ where
         *lock(&end.error) = Some(error);
     }
     if drain.open_connections() > 0 {
-        drain.close();
+        drain.begin_closing();
         drain.no_connection_open().await;
     }
 }

@@ -24,7 +24,7 @@ pub(super) const FLUSH_GRACE: Duration = Duration::from_millis(100);
 pub(super) const SHORTEST_CLOSING: Duration = Duration::from_secs(1);
 /// How often goodbyes are said in a lame duck, or a thousandth of its second half, if that is longer.
 const GOODBYE_INTERVAL: Duration = Duration::from_millis(10);
-/// How many are said at once, and how long other tasks then run. Otherwise a hundred thousand would keep the runtime
+/// How many a shutdown says at once, and how long other tasks then run. Otherwise a hundred thousand would keep the runtime
 /// busy for a while.
 const GOODBYES: usize = 256;
 const GOODBYE_PAUSE: Duration = Duration::from_millis(1);

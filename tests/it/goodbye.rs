@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
-use tokio_test::{assert_pending, assert_ready, task};
+use tokio::time::{Instant, advance, sleep};
+use tokio_test::task::{self, Spawn};
+use tokio_test::{assert_pending, assert_ready};
 use tower_drain::{Drain, Goodbye, Phase, Reached, Shutdown, ShutdownReport, Signal};
 
 use crate::support::panicking_waker;
@@ -235,6 +236,50 @@ async fn a_shutdown_that_was_dropped_says_no_more_goodbyes_until_another_runs() 
     assert!(*late.iter().min().unwrap() >= LAME_DUCK * 7 / 4);
     assert!(*late.iter().max().unwrap() <= LAME_DUCK * 2 + Duration::from_millis(10));
     second.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_after_a_shutdown_that_was_dropped_has_the_whole_time_of_the_next() {
+    let drain = Drain::new();
+    let start = Instant::now();
+    let first = run(shutdown(&drain));
+    sleep(LAME_DUCK * 99 / 100).await;
+    first.abort();
+    sleep(LAME_DUCK / 100).await;
+    let work = Work::start(&drain, 1_000);
+    let second = run(shutdown(&drain).lame_duck(3 * LAME_DUCK));
+    let ends = work.ends_since(start).await;
+    assert_spread(&ends, LAME_DUCK * 3 / 2, LAME_DUCK * 3);
+    second.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_says_some_at_a_time_while_closing_and_draining() {
+    let drain = Drain::new();
+    let mut goodbyes: Vec<_> = (0..1_000).map(|_| task::spawn(drain.goodbye())).collect();
+    for goodbye in &mut goodbyes {
+        assert_pending!(goodbye.poll());
+    }
+    let woken = |goodbyes: &[Spawn<Goodbye>]| goodbyes.iter().filter(|one| one.is_woken()).count();
+    let permit = drain.try_acquire().unwrap();
+    // The server ends at once.
+    let mut run = task::spawn(Shutdown::new(&drain, async { Signal::Terminate }).run(serve));
+    assert_pending!(run.poll());
+    assert_eq!(drain.phase(), Phase::Draining);
+    assert!(
+        (1..=512).contains(&woken(&goodbyes)),
+        "{}",
+        woken(&goodbyes)
+    );
+    while woken(&goodbyes) < 1_000 {
+        let before = woken(&goodbyes);
+        advance(Duration::from_millis(2)).await;
+        assert_pending!(run.poll());
+        let more = woken(&goodbyes) - before;
+        assert!((1..=256).contains(&more), "{more}");
+    }
+    drop(permit);
+    assert_ready!(run.poll()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
