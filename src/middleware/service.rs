@@ -181,9 +181,9 @@ impl<S, R, E> DrainService<S, R, E> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     {
         let choose = self.settings.end_streams;
-        let rare = choose.map(|choose| ask_later(&request, choose));
+        let question = choose.map(|choose| Question::about(&request, choose));
         let inner = self.inner.call(request);
-        ResponseFuture::called(inner, in_flight, self.gate, rule, rare)
+        ResponseFuture::called(inner, in_flight, self.gate, rule, question)
     }
 
     /// Takes the count of a request that has arrived before its call.
@@ -278,13 +278,6 @@ impl<S, R, E> DrainService<S, R, E> {
         );
         ResponseFuture::refused(response, self.gate, rule)
     }
-}
-
-/// Keeps what is asked once the response is there. Out of line, because most layers end no streams.
-#[cold]
-#[inline(never)]
-fn ask_later<B>(request: &Request<B>, choose: ChooseStreams) -> Box<Question> {
-    Box::new(Question::about(request, choose))
 }
 
 /// Puts a permit into the request. If an outer drain has done so, the permit holds both.

@@ -60,7 +60,10 @@ pub(super) struct Question {
 }
 
 impl Question {
-    pub(super) fn about<B>(request: &Request<B>, choose: ChooseStreams) -> Self {
+    /// Out of line and boxed, because most layers end no streams.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn about<B>(request: &Request<B>, choose: ChooseStreams) -> Box<Self> {
         let uri = request.uri();
         let scheme = uri.scheme_str().unwrap_or_default();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -69,13 +72,13 @@ impl Question {
         for part in [scheme, authority, path] {
             text.push_str(part);
         }
-        Self {
+        Box::new(Self {
             choose,
             method: request.method().clone(),
             uri: text,
             scheme_length: scheme.len(),
             authority_length: authority.len(),
-        }
+        })
     }
 
     fn uri(&self) -> Result<Uri, http::Error> {

@@ -2,19 +2,21 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tonic::transport::Endpoint;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::http1::run_behind_a_balancer;
-use super::{Load, Seen, Server, free_addresses, grpc, restart, wait_until};
+use super::{Load, Seen, Server, grpc, restart};
+use crate::process::PATIENCE;
 
 const CLIENTS: usize = 8;
 /// The pause between two requests of a client. This test measures failures, not throughput.
@@ -32,7 +34,9 @@ pub(crate) struct HaProxy {
 
 impl HaProxy {
     pub(crate) fn start(replicas: [SocketAddr; 2], http2: bool) -> Self {
-        let [address] = free_addresses();
+        // Passed on, so that no other socket can take its address.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (bind, server) = match http2 {
             false => ("", ""),
@@ -52,7 +56,7 @@ impl HaProxy {
                option httpchk GET /readyz
                http-check expect status 200
              frontend front
-               bind {address} {bind}
+               bind fd@3 {bind}
                default_backend replicas
              backend replicas
                balance roundrobin
@@ -65,12 +69,14 @@ impl HaProxy {
         );
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, configuration).unwrap();
-        let child = Command::new("haproxy")
-            .arg("-q")
-            .arg("-f")
+        // Its `-q` closes standard input.
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(r#"exec haproxy -q -f "$0" 3<&0 </dev/null"#)
             .arg(file)
+            .stdin(OwnedFd::from(listener))
             .spawn()
-            .expect("haproxy, which has to be installed for this test");
+            .unwrap();
         Self {
             address,
             folder,
@@ -80,21 +86,34 @@ impl HaProxy {
 
     /// Waits until HAProxy uses both replicas.
     pub(crate) fn wait(&self) {
-        let both = || ["a", "b"].map(|replica| self.is_up(replica).unwrap_or(false)) == [true; 2];
-        wait_until("a replica does not come up", both);
+        let start = Instant::now();
+        while ["a", "b"].map(|replica| self.is_up(replica)) != [true; 2] {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "HAProxy, which has to be installed, or a replica is not up: {:?}",
+                self.table()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
-    fn is_up(&self, replica: &str) -> std::io::Result<bool> {
-        let mut socket = UnixStream::connect(self.folder.path().join("stats"))?;
-        socket.write_all(b"show stat\n")?;
-        let mut table = String::new();
-        socket.read_to_string(&mut table)?;
+    fn is_up(&self, replica: &str) -> bool {
+        let table = self.table().unwrap_or_default();
         let row = table
             .lines()
             .find(|row| row.starts_with(&format!("replicas,{replica},")));
         // The 18th column is the status, and the 37th that of the last check.
         let fields: Vec<_> = row.unwrap_or_default().split(',').collect();
-        Ok(fields.get(17) == Some(&"UP") && fields.get(36) == Some(&"L7OK"))
+        fields.get(17) == Some(&"UP") && fields.get(36) == Some(&"L7OK")
+    }
+
+    /// What HAProxy says about the replicas. An error means that it does not run.
+    fn table(&self) -> std::io::Result<String> {
+        let mut socket = UnixStream::connect(self.folder.path().join("stats"))?;
+        socket.write_all(b"show stat\n")?;
+        let mut table = String::new();
+        socket.read_to_string(&mut table)?;
+        Ok(table)
     }
 }
 
