@@ -293,6 +293,8 @@ fn a_socket_that_systemd_has_passed_gets_no_filter() {
     for env in [&systemd[..], &systemfd] {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut server = Process::start_with_socket("test_server", &socket, env);
+        // Without a connection, the port settles at once.
+        let _idle = server.connect();
         server.signal(SIGTERM);
         // Logged once the filter would be attached.
         server.logged("settling the port");
