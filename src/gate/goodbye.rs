@@ -127,7 +127,7 @@ impl Goodbye {
     }
 
     /// Whether the work should end. Takes no lock.
-    pub(crate) fn is_due(&self) -> bool {
+    fn is_due(&self) -> bool {
         let waiting = self.waiting.as_ref();
         waiting.is_some_and(|waiting| waiting.is_passed.get().is_some())
             || self.gate.phase() >= Phase::Closing

@@ -74,6 +74,8 @@ where
         let (drain, ended) = (self.drain, self.ended);
         drain.close();
         drain.start_draining();
+        // Those that the sequence would have said later.
+        drain.gate().say_all_goodbyes();
         let unfinished = Unfinished::new(drain, since);
         event!(
             warn,
