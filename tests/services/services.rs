@@ -47,7 +47,6 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new(drain, stop.clone().cancelled_owned()).timeout(LIMIT);
-        #[cfg(unix)]
         let shutdown = shutdown.listener(&listener).unwrap();
         let run = shutdown.run(|closing| async {
             let serve = axum::serve(listener, app).with_graceful_shutdown(closing);
