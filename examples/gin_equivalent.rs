@@ -77,9 +77,8 @@ async fn serve() -> Result<bool, Error> {
     tokio::spawn(show_progress(drain.clone()));
 
     // No connection that has reached the port is reset.
-    #[cfg(unix)]
-    let shutdown = shutdown.listener(&listener)?;
     let served = shutdown
+        .listener(&listener)?
         .timeout(patience)
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await;

@@ -77,9 +77,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
-    #[cfg(unix)]
-    let shutdown = shutdown.listener(&listener)?;
     shutdown
+        .listener(&listener)?
         .run(|closing| accept(listener, &drain, closing))
         .await?;
     Ok(())

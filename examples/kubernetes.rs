@@ -45,10 +45,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     tracing::info!("admin port: {}", admin.local_addr()?);
     tokio::spawn(axum::serve(admin, admin::router(&drain)).into_future());
 
-    #[cfg(unix)]
-    let shutdown = shutdown.listener(&listener)?;
-
     shutdown
+        .listener(&listener)?
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
     Ok(())

@@ -16,7 +16,9 @@
 //! [ecdysis]: https://docs.rs/ecdysis
 
 #[cfg(not(target_os = "linux"))]
-fn main() {}
+fn main() {
+    eprintln!("This example is for Linux.");
+}
 
 #[cfg(target_os = "linux")]
 #[tokio::main]

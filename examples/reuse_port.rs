@@ -14,7 +14,9 @@
 //! `tests/e2e/restarts/handover.rs` replaces processes under load.
 
 #[cfg(not(target_os = "linux"))]
-fn main() {}
+fn main() {
+    eprintln!("This example is for Linux.");
+}
 
 #[cfg(target_os = "linux")]
 #[tokio::main]

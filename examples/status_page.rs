@@ -79,9 +79,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(axum::serve(admin_listener, admin).into_future());
 
     tracing::info!("listening on {address}");
-    #[cfg(unix)]
-    let shutdown = shutdown.listener(&listener)?;
     shutdown
+        .listener(&listener)?
         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
         .await?;
     Ok(())

@@ -17,7 +17,9 @@
 //! `tests/e2e/restarts/handover.rs` hands one socket from process to process under load.
 
 #[cfg(not(unix))]
-fn main() {}
+fn main() {
+    eprintln!("This example is for Unix.");
+}
 
 #[cfg(unix)]
 #[tokio::main]

@@ -56,9 +56,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8443".into());
     let listener = TcpListener::bind(address)?;
     tracing::info!("listening on {}", listener.local_addr()?);
-    #[cfg(unix)]
-    let shutdown = shutdown.listener(&listener)?;
     shutdown
+        .listener(&listener)?
         .run(|closing| serve(listener, tls, app, closing))
         .await?;
     Ok(())

@@ -53,7 +53,6 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:50051".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
-    #[cfg(unix)]
     let shutdown = shutdown.listener(&listener)?;
     let incoming = TcpListenerStream::new(listener);
     // With an address instead of a listener: `serve_with_shutdown(address, closing)`.

@@ -60,7 +60,6 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     // Not part of the shutdown: it ends with the process.
     tokio::spawn(axum::serve(admin_listener, admin::router(&drain)).into_future());
 
-    #[cfg(unix)]
     let shutdown = shutdown
         .listener(&http_listener)?
         .listener(&grpc_listener)?;

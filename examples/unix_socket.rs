@@ -68,5 +68,5 @@ async fn main() {
 
 #[cfg(not(unix))]
 fn main() {
-    eprintln!("This example needs Unix sockets.");
+    eprintln!("This example is for Unix.");
 }

@@ -19,7 +19,7 @@
 //! use tokio::net::TcpListener;
 //! use tower_drain::{Drain, Shutdown};
 //!
-//! # #[cfg(all(feature = "signal", feature = "listener", unix))]
+//! # #[cfg(all(feature = "signal", feature = "listener"))]
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let drain = Drain::new();
@@ -43,7 +43,7 @@
 //!     // Exit explicitly: returning waits for blocking tasks without a limit.
 //!     std::process::exit(outcome.is_err().into())
 //! }
-//! # #[cfg(not(all(feature = "signal", feature = "listener", unix)))]
+//! # #[cfg(not(all(feature = "signal", feature = "listener")))]
 //! # fn main() {}
 //! ```
 //!
@@ -58,7 +58,7 @@
 //! [`closing`](Drain::closing), as `examples/tonic.rs` does.
 //!
 //! ```no_run
-//! # #[cfg(all(feature = "signal", feature = "listener", unix))]
+//! # #[cfg(all(feature = "signal", feature = "listener"))]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # use std::time::Duration;
 //! # use tokio::net::TcpListener;
@@ -229,8 +229,8 @@
 //!
 //! | feature | what it adds | dependencies |
 //! |---|---|---|
-//! | `signal` | [`Shutdown::on_signal`] and [`signal::shutdown`]: SIGINT, SIGTERM and Ctrl-C | tokio's `signal` |
-//! | `listener` | [`Shutdown::listener`] and [`Shutdown::settle`], which close the port without resetting a connection. Unix; complete on Linux | rustix, socket2 |
+//! | `signal` | [`Shutdown::on_signal`] and [`signal::shutdown`]: SIGINT and SIGTERM, or the console's events on Windows | tokio's `signal` |
+//! | `listener` | [`Shutdown::listener`] and [`Shutdown::settle`], which close the port without resetting a connection. [It needs Linux](#platforms): elsewhere, new connections are reset as without it | rustix, socket2 (on Unix) |
 //! | `hyper-util` | [`Drain::watch`], [`Drain::connections`] and [`Drain::close_connections`], for accept loops | hyper-util |
 //! | `tracing` | events, see below | tracing |
 //!
@@ -245,18 +245,39 @@
 //!
 //! Requests that are served cause no events.
 //!
-//! # Platforms and versions
+//! # Platforms
 //!
-//! Runs wherever tokio does, given 64-bit atomics. The feature `signal` handles SIGINT and SIGTERM on Unix, and
-//! Ctrl-C on Windows. There is no unsafe code.
+//! Runs wherever tokio does, given 64-bit atomics: without them (mips, riscv32) it does not compile. There is no unsafe
+//! code. "Each change" means that `.ci/run`, the project's gate, does it.
+//!
+//! | system | what is tested, and how | what the crate does not do there |
+//! |---|---|---|
+//! | Linux, x86_64 | each change: everything, with real processes, signals, load balancers and lossy networks | |
+//! | Linux, others | each change: i686 and s390x (big-endian) compile. Compiled once: musl, aarch64, armv7 | |
+//! | Android | compiled once | apps may not ask the kernel: `listener` takes fixed times |
+//! | macOS, BSD, other Unix | each change: macOS (aarch64) compiles, with tests and examples, and the tests run on Linux without what only Linux has. Compiled once: FreeBSD | `listener`: new connections are reset as without it, see below |
+//! | Windows | each change: it compiles, with tests and examples. The tests have been run under wine (`.ci/systems wine`), without the events of a console | `listener` and `settle` do nothing. No SIGTERM, but Ctrl-Break, close, logoff and shutdown: [`signal::shutdown`] |
+//! | WebAssembly | nothing | there are no signals, and `listener` does not exist. On `wasm32-unknown-unknown`, the clock panics |
+//!
+//! **`listener` needs Linux: elsewhere, new connections are reset as without it.** Other kernels cannot be asked to stop
+//! handshakes, nor what has reached the port. Clients that have just connected when the server is asked to close see a
+//! reset. Behind a load balancer none connects then. For direct clients, an accept loop with [`Drain::watch`] helps, or
+//! a server that stops accepting when the lame duck begins: [a recipe](recipes#a-port-without-linux). `benches/README.md`
+//! has the measurements.
+//!
+//! # Versions
 //!
 //! The layer works with anything built on `http` 1, `tower-layer` 0.3 and `tower-service` 0.3: axum 0.7 and 0.8, tonic 0.12 to 0.14, hyper
 //! 1, tower 0.4 and 0.5. It is tested with axum 0.8, tonic 0.14 and tower 0.5.
 //!
-//! The minimum supported Rust version is 1.85. A later version may raise it to one that is at least six months
-//! old, which is a minor change.
+//! The minimum supported Rust version is 1.85: each change is compiled with it, with the oldest and with the newest
+//! versions of the dependencies. A later version may raise it to one that is at least six months old, which is a
+//! minor change.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("tower-drain needs 64-bit atomics, which this target does not have");
 
 #[macro_use]
 mod trace;

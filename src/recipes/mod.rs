@@ -146,6 +146,101 @@
 //!
 //! Create `signal::shutdown()` outside of the block if signals may come before `run`.
 //!
+//! # A Windows service
+//!
+//! The service manager asks a service to stop through its control handler, and no signal arrives. Let the handler send
+//! it on, for `Stop` and `Shutdown`, and report `StopPending` with a wait hint that is longer than the shutdown may
+//! take. After `run`, report `Stopped`. (The names are those of the crate `windows-service`.)
+//!
+//! ```no_run
+//! # use axum::Router;
+//! # use tokio::net::TcpListener;
+//! use tokio::sync::mpsc;
+//! use tower_drain::{Drain, Shutdown};
+//!
+//! # async fn example(app: Router, listener: TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! let drain = Drain::new();
+//! let (stop, mut stopped) = mpsc::channel::<()>(1);
+//! let on_control = move || stop.try_send(()); // called by the control handler, perhaps twice
+//! # let _ = on_control;
+//! Shutdown::new(&drain, async move { drop(stopped.recv().await) })
+//!     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A port without Linux
+//!
+//! [`Shutdown::listener`](crate::Shutdown::listener) needs Linux: elsewhere, new connections are reset as without it. If
+//! clients connect directly, there are two ways, which lose hardly anything:
+//!
+//! - An accept loop with [`Drain::watch`](crate::Drain::watch), as in `examples/hyper.rs`: each new connection gets a
+//!   second for its first request.
+//! - A server that stops accepting when the lame duck begins, and serves those that have connected for the rest of it.
+//!   New connections are refused from then on, so this is not for servers behind a load balancer. For axum:
+//!
+//! ```no_run
+//! use std::future::pending;
+//! use std::io;
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//!
+//! # use axum::Router;
+//! use axum::serve::Listener;
+//! use tokio::net::{TcpListener, TcpStream};
+//! use tower_drain::{Drain, Phase, Shutdown};
+//!
+//! /// Accepts until the lame duck begins, then closes the port.
+//! struct UntilLameDuck {
+//!     listener: Option<TcpListener>,
+//!     /// What had connected before the port was closed.
+//!     waiting: Vec<(TcpStream, SocketAddr)>,
+//!     drain: Drain,
+//! }
+//!
+//! impl Listener for UntilLameDuck {
+//!     type Io = TcpStream;
+//!     type Addr = SocketAddr;
+//!
+//!     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+//!         if let Some(listener) = &mut self.listener {
+//!             tokio::select! {
+//!                 biased;
+//!                 () = self.drain.reached(Phase::LameDuck) => {}
+//!                 accepted = Listener::accept(listener) => return accepted,
+//!             }
+//!         }
+//!         if let Some(Ok(listener)) = self.listener.take().map(TcpListener::into_std) {
+//!             while let Ok((stream, address)) = listener.accept() {
+//!                 let stream = stream.set_nonblocking(true).and(TcpStream::from_std(stream));
+//!                 self.waiting.extend(stream.ok().map(|stream| (stream, address)));
+//!             }
+//!         }
+//!         match self.waiting.pop() {
+//!             Some(accepted) => accepted,
+//!             None => pending().await,
+//!         }
+//!     }
+//!
+//!     fn local_addr(&self) -> io::Result<SocketAddr> {
+//!         let listener = self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+//!         listener.local_addr()
+//!     }
+//! }
+//!
+//! # async fn example(app: Router, stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+//! let drain = Drain::new();
+//! let listener = TcpListener::bind("0.0.0.0:8080").await?;
+//! let listener = UntilLameDuck { listener: Some(listener), waiting: Vec::new(), drain: drain.clone() };
+//! Shutdown::new(&drain, stop)
+//!     .lame_duck(Duration::from_secs(1)) // longer than clients take to send their first request
+//!     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The order of layers
 //!
 //! - **Outermost.** The drain does not wait for layers outside of its own. So add it outside of timeouts,

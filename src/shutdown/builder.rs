@@ -143,7 +143,8 @@ where
 
 #[cfg(feature = "signal")]
 impl Shutdown<ShutdownSignal, ForceSignal> {
-    /// Creates a shutdown that starts on SIGINT or SIGTERM, or on Ctrl-C on Windows.
+    /// Creates a shutdown that starts on SIGINT or SIGTERM. On Windows: on Ctrl-C, or on Ctrl-Break, close, logoff and
+    /// shutdown; see [`signal::shutdown`](crate::signal::shutdown()) for the time that Windows allows.
     ///
     /// Its type is `Shutdown<signal::ShutdownSignal, signal::ForceSignal>`.
     ///
@@ -156,7 +157,7 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
     ///
     /// # Panics
     ///
-    /// Panics if it is called outside a tokio runtime with I/O enabled.
+    /// On Unix, panics if it is called outside a tokio runtime with I/O enabled. On Windows it needs no runtime.
     pub fn on_signal(drain: &Drain) -> Self {
         Self {
             drain: drain.clone(),

@@ -10,7 +10,8 @@ pub enum Signal {
     /// SIGINT, or Ctrl-C at a terminal. A [`Shutdown`](crate::Shutdown) skips the lame duck, because a person
     /// is waiting.
     Interrupt,
-    /// SIGTERM, sent by systemd, Kubernetes and `kill`.
+    /// SIGTERM, sent by systemd, Kubernetes and `kill`. On Windows: Ctrl-Break, the console is closed, the user logs
+    /// off, the system shuts down.
     Terminate,
 }
 
@@ -36,16 +37,31 @@ mod os {
     /// A SIGINT within this time of the first signal is a second delivery, or the same key press.
     const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-    /// Listens for SIGINT and SIGTERM, or for Ctrl-C on Windows.
+    /// Listens for SIGINT and SIGTERM. On Windows: for Ctrl-C, and for Ctrl-Break, close, logoff and shutdown.
     ///
     /// The returned future resolves with the next signal that arrives after this call. Any number of
     /// futures may listen; each gets the signal. From this call on, these signals no longer end the process
     /// by themselves, even when the future has been dropped. A signal that cannot be listened for keeps its
     /// default action.
     ///
+    /// # Windows
+    ///
+    /// Ctrl-C is [`Signal::Interrupt`], the others are [`Signal::Terminate`]. Nothing is heard of `taskkill /F`, which ends
+    /// the process at once.
+    ///
+    /// - Ctrl-Break has no time limit. Another program can send it, with `GenerateConsoleCtrlEvent`, to a process group.
+    ///   Once all futures of this function, and each [`Shutdown::on_signal`](crate::Shutdown::on_signal), are gone, it
+    ///   ends the process again.
+    /// - When the console is closed, Windows ends the process after 5 seconds (by default), whatever it is doing. So
+    ///   `lame_duck` and `timeout` must fit into that time together.
+    /// - Logoff and shutdown reach only services. A service is asked to stop by the service manager, not by a signal:
+    ///   [a recipe](crate::recipes#a-windows-service) shows what to do.
+    ///
+    /// The times are from the documentation of `HandlerRoutine`.
+    ///
     /// # Panics
     ///
-    /// Panics if it is called outside a tokio runtime with I/O enabled.
+    /// On Unix, panics if it is called outside a tokio runtime with I/O enabled. On Windows it needs no runtime.
     ///
     /// # Examples
     ///
@@ -88,6 +104,8 @@ mod os {
     #[must_use = "futures do nothing unless polled"]
     pub struct ForceSignal {
         interrupt: Listener,
+        /// Windows ends the process at one that nothing listens for.
+        _terminate: Listener,
         /// When this was first polled, which is when the shutdown starts.
         since: Option<Instant>,
     }
@@ -96,6 +114,7 @@ mod os {
         pub(crate) fn new() -> Self {
             Self {
                 interrupt: Listener::interrupt(),
+                _terminate: Listener::terminate(),
                 since: None,
             }
         }
@@ -126,16 +145,17 @@ mod os {
         }
     }
 
-    /// Listens for one kind of signal, if that is possible.
+    /// Listens for the signals of one kind. Those that cannot be listened for are left out.
     #[derive(Debug)]
-    struct Listener(Option<imp::Signal>);
+    struct Listener(Vec<imp::Signal>);
 
     impl Listener {
-        /// Stays pending if the signal cannot be listened for.
         fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-            match self.0.as_mut().map(|signal| signal.poll_recv(cx)) {
-                Some(Poll::Ready(Some(()))) => Poll::Ready(()),
-                _ => Poll::Pending,
+            let mut signals = self.0.iter_mut();
+            if signals.any(|signal| signal.poll_recv(cx) == Poll::Ready(Some(()))) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         }
     }
@@ -149,30 +169,61 @@ mod os {
 
         impl Listener {
             pub(super) fn interrupt() -> Self {
-                Self(signal(SignalKind::interrupt()).ok())
+                Self(signal(SignalKind::interrupt()).into_iter().collect())
             }
 
             pub(super) fn terminate() -> Self {
-                Self(signal(SignalKind::terminate()).ok())
+                Self(signal(SignalKind::terminate()).into_iter().collect())
             }
         }
     }
 
     #[cfg(windows)]
     mod imp {
-        pub(super) use tokio::signal::windows::CtrlC as Signal;
-        use tokio::signal::windows::ctrl_c;
+        use std::task::{Context, Poll};
+
+        use tokio::signal::windows::{
+            CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close,
+            ctrl_logoff, ctrl_shutdown,
+        };
 
         use super::Listener;
 
+        /// tokio has a type for each.
+        #[derive(Debug)]
+        pub(super) enum Signal {
+            C(CtrlC),
+            Break(CtrlBreak),
+            Close(CtrlClose),
+            Logoff(CtrlLogoff),
+            Shutdown(CtrlShutdown),
+        }
+
+        impl Signal {
+            pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+                match self {
+                    Self::C(signal) => signal.poll_recv(cx),
+                    Self::Break(signal) => signal.poll_recv(cx),
+                    Self::Close(signal) => signal.poll_recv(cx),
+                    Self::Logoff(signal) => signal.poll_recv(cx),
+                    Self::Shutdown(signal) => signal.poll_recv(cx),
+                }
+            }
+        }
+
         impl Listener {
             pub(super) fn interrupt() -> Self {
-                Self(ctrl_c().ok())
+                Self(ctrl_c().map(Signal::C).into_iter().collect())
             }
 
-            /// Windows has no SIGTERM.
             pub(super) fn terminate() -> Self {
-                Self(None)
+                let signals = [
+                    ctrl_break().map(Signal::Break),
+                    ctrl_close().map(Signal::Close),
+                    ctrl_logoff().map(Signal::Logoff),
+                    ctrl_shutdown().map(Signal::Shutdown),
+                ];
+                Self(signals.into_iter().flatten().collect())
             }
         }
     }
@@ -185,21 +236,21 @@ mod os {
         use super::Listener;
 
         #[derive(Debug)]
-        pub(super) struct Signal;
+        pub(super) enum Signal {}
 
         impl Signal {
             pub(super) fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Option<()>> {
-                Poll::Pending
+                match *self {}
             }
         }
 
         impl Listener {
             pub(super) fn interrupt() -> Self {
-                Self(None)
+                Self(Vec::new())
             }
 
             pub(super) fn terminate() -> Self {
-                Self(None)
+                Self(Vec::new())
             }
         }
     }

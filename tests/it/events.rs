@@ -180,10 +180,10 @@ async fn a_port_tells_what_it_cannot_do_and_how_long_it_settles() {
         .await
         .unwrap();
     let lines = lines.take();
-    assert_eq!(
-        lines[0],
-        "DEBUG tower_drain: the kernel cannot be asked about the port: fixed times apply error=not TCP"
-    );
+    // On systems other than Linux for another reason.
+    let unknown =
+        "DEBUG tower_drain: the kernel cannot be asked about the port: fixed times apply error=";
+    assert!(lines[0].starts_with(unknown), "{}", lines[0]);
     assert_eq!(
         lines[3..6],
         [

@@ -1,15 +1,30 @@
 //! Closes the port without losing a connection: first the handshakes, then the accept queue, then the socket.
 
-#[cfg(not(all(feature = "listener", target_os = "linux")))]
+#[cfg(not(all(feature = "listener", unix)))]
 mod absent;
-#[cfg(all(feature = "listener", target_os = "linux"))]
-mod inet_diag;
-#[cfg(all(feature = "listener", target_os = "linux"))]
-mod kernel;
 mod settling;
 #[cfg(all(feature = "listener", unix))]
 mod socket;
 mod still;
+// With `tower_drain_other_unix`, Linux does without what only Linux can do: for the tests.
+#[cfg(all(feature = "listener", unix))]
+#[cfg_attr(
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(tower_drain_other_unix)
+    ),
+    path = "linux/mod.rs"
+)]
+#[cfg_attr(
+    not(all(
+        any(target_os = "linux", target_os = "android"),
+        not(tower_drain_other_unix)
+    )),
+    path = "other_unix.rs"
+)]
+mod system;
+// Only Linux describes one.
+#[allow(dead_code)]
 mod tcp;
 mod traffic;
 
@@ -18,25 +33,25 @@ use std::future::{pending, poll_fn};
 use std::io;
 #[cfg(all(feature = "listener", unix))]
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(all(feature = "listener", windows))]
+use std::os::windows::io::AsSocket;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-#[cfg(not(all(feature = "listener", target_os = "linux")))]
-use self::absent::Kernel;
 #[cfg(not(all(feature = "listener", unix)))]
-use self::absent::Socket;
-#[cfg(all(feature = "listener", target_os = "linux"))]
-use self::kernel::Kernel;
+use self::absent::{Kernel, Socket};
 use self::settling::{Missing, Settling};
 #[cfg(all(feature = "listener", unix))]
 use self::socket::{InheritedSockets, Socket};
 pub(super) use self::still::Left;
+#[cfg(all(feature = "listener", unix))]
+use self::system::{Kernel, add_port};
 use self::tcp::TcpSocket;
 use self::traffic::Traffic;
-#[cfg(all(feature = "listener", unix))]
+#[cfg(all(feature = "listener", any(unix, windows)))]
 use super::builder::Shutdown;
 use super::server::ServerEnd;
 #[cfg(feature = "tracing")]
@@ -75,7 +90,7 @@ impl Port {
     #[cfg(all(feature = "listener", unix))]
     pub(super) fn add(&mut self, listener: BorrowedFd<'_>) -> io::Result<()> {
         let socket = Socket::duplicate(listener, &self.inherited)?;
-        if let Err(_error) = socket.add_to(&mut self.kernel) {
+        if let Err(_error) = add_port(&mut self.kernel, &socket) {
             log_no_answer(&_error);
             self.knows_all = false;
         }
@@ -199,7 +214,7 @@ fn hold_interval(elapsed: Duration) -> Duration {
     })
 }
 
-#[cfg(all(feature = "listener", unix))]
+#[cfg(all(feature = "listener", any(unix, windows)))]
 impl<O, F> Shutdown<O, F> {
     /// Stops new handshakes on this listener before the server closes, so that no connection is reset. Call it for
     /// each socket that the server listens on.
@@ -250,7 +265,12 @@ impl<O, F> Shutdown<O, F> {
     /// lost segment is sent again only after `settle` is reset. This is logged at debug, and so is a filter that cannot be attached: then new
     /// connections are accepted until the server closes, and the last of them may be reset.
     ///
-    /// This method is not available on Windows.
+    /// # Other systems
+    ///
+    /// It needs Linux: elsewhere, new connections are reset as without it. The port still settles for
+    /// [`settle`](Self::settle), in which keep-alive clients are asked to leave. See [the table of systems](crate#platforms),
+    /// and [a recipe](crate::recipes#a-port-without-linux) for direct clients. On Windows this method does nothing, and
+    /// takes any socket.
     ///
     /// # Errors
     ///
@@ -274,8 +294,18 @@ impl<O, F> Shutdown<O, F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(unix)]
     pub fn listener<L: AsFd>(mut self, listener: &L) -> io::Result<Self> {
         self.port.add(listener.as_fd())?;
+        Ok(self)
+    }
+
+    /// Does nothing on Windows, and never fails. It exists so that a program needs no `cfg`.
+    ///
+    /// It needs Linux: elsewhere, new connections are reset as without it. See [the table of systems](crate#platforms), and
+    /// [a recipe](crate::recipes#a-port-without-linux) for direct clients.
+    #[cfg(windows)]
+    pub fn listener<L: AsSocket>(self, _: &L) -> io::Result<Self> {
         Ok(self)
     }
 

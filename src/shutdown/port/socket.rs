@@ -10,25 +10,25 @@ use std::{env, process};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockRef, Type};
 
-use super::Kernel;
+use super::system::{attach_filter, detach_filter, identity_of, is_listener};
 
 /// A duplicate of a listening socket. It can keep the kernel from accepting new connections.
 #[derive(Debug)]
 pub(super) struct Socket {
-    descriptor: OwnedFd,
+    pub(super) descriptor: OwnedFd,
     /// The descriptor that was duplicated. The server closes it.
     original: RawFd,
-    identity: Identity,
-    domain: Domain,
+    pub(super) identity: Identity,
+    pub(super) domain: Domain,
     /// The path of a Unix socket, unless it is gone.
     path: Option<(PathBuf, Identity)>,
     /// Whether the supervisor passed the socket, and continues to use it.
-    inherited: bool,
+    pub(super) inherited: bool,
     filtered: bool,
 }
 
 /// Identifies an open file, whatever its descriptor: device and inode.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 impl Socket {
     pub(super) fn duplicate(
@@ -38,11 +38,7 @@ impl Socket {
         let socket = SockRef::from(&listener);
         // Fails if this is not a socket.
         let kind = socket.r#type()?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let listens = socket.is_listener()?;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let listens = true;
-        if kind != Type::STREAM || !listens {
+        if kind != Type::STREAM || !is_listener(&socket)? {
             let message = "not a stream socket that listens";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
@@ -63,26 +59,6 @@ impl Socket {
             inherited: inherited.contains(listener.as_raw_fd(), identity),
             filtered: false,
         })
-    }
-
-    /// Adds the port to those about which the kernel is asked.
-    #[cfg(target_os = "linux")]
-    pub(super) fn add_to(&self, kernel: &mut Option<Kernel>) -> io::Result<()> {
-        let address = SockRef::from(&self.descriptor).local_addr()?;
-        let port = address.as_socket().ok_or_else(not_tcp)?.port();
-        let mut asked = match kernel.take() {
-            Some(kernel) => kernel,
-            None => Kernel::open()?,
-        };
-        let (_, inode) = self.identity;
-        let added = asked.add(self.domain, port, inode, self.inherited);
-        *kernel = Some(asked).filter(Kernel::has_ports);
-        added
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn add_to(&self, _: &mut Option<Kernel>) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Makes the kernel drop the first segment of new connections, where that is possible. Handshakes under
@@ -110,22 +86,7 @@ impl Socket {
         now.is_ok_and(|now| now == bound) && fs::remove_file(&path).is_ok()
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn attach_filter(&self) -> io::Result<()> {
-        use socket2::SockFilter;
-
-        // Classic BPF, from linux/bpf_common.h. The data begins with the TCP header.
-        const LOAD_BYTE: u16 = 0x30; // ld  | b | abs
-        const AND: u16 = 0x54; //       alu | and | k
-        const JUMP_IF_EQUAL: u16 = 0x15; // jmp | jeq | k
-        const RETURN: u16 = 0x06; //    ret | k
-        const FLAGS: u32 = 13;
-        const SYN: u32 = 0x02;
-        const ACK: u32 = 0x10;
-        const PASS: u32 = u32::MAX;
-        const DROP: u32 = 0;
-
-        let socket = SockRef::from(&self.descriptor);
         // A Unix socket would take the filter, but has no such segments.
         if ![Domain::IPV4, Domain::IPV6].contains(&self.domain) {
             return Err(not_tcp());
@@ -135,20 +96,7 @@ impl Socket {
             let message = "the socket belongs to the supervisor";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        let first_segments = [
-            SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
-            SockFilter::new(AND, 0, 0, SYN | ACK),
-            SockFilter::new(JUMP_IF_EQUAL, 1, 0, SYN),
-            SockFilter::new(RETURN, 0, 0, PASS),
-            SockFilter::new(RETURN, 0, 0, DROP),
-        ];
-        socket.attach_filter(&first_segments)
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn attach_filter(&self) -> io::Result<()> {
-        let _ = (self.inherited, self.domain);
-        Err(io::ErrorKind::Unsupported.into())
+        attach_filter(&SockRef::from(&self.descriptor))
     }
 
     /// Whether the filter is attached, so that the kernel accepts no new connections.
@@ -174,27 +122,19 @@ impl Socket {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn not_tcp() -> io::Error {
+pub(super) fn not_tcp() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "not TCP")
 }
 
-fn identity(file: &Metadata) -> Identity {
+pub(super) fn identity(file: &Metadata) -> Identity {
     (file.dev(), file.ino())
-}
-
-/// Identifies the open file behind the number of a descriptor.
-fn identity_of(descriptor: RawFd) -> Option<Identity> {
-    let file = fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
-    Some(identity(&file))
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.filtered {
             // Another process may continue to use the socket. Fails only if the filter is gone.
-            let _ = SockRef::from(&self.descriptor).detach_filter();
+            let _ = detach_filter(&SockRef::from(&self.descriptor));
         }
     }
 }

@@ -1,8 +1,5 @@
 //! A TCP socket, as the kernel describes it.
 
-// Elsewhere nothing describes one.
-#![cfg_attr(not(all(feature = "listener", target_os = "linux")), allow(dead_code))]
-
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default)]

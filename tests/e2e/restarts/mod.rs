@@ -79,8 +79,10 @@ impl Server {
         Process::spawn(server)
     }
 
+    /// Whether it must lose nothing. That needs what only Linux can do.
     fn is_ours(self) -> bool {
-        matches!(self, Self::Rust(server, _) if server.ends_with("drain"))
+        let has_filter = cfg!(not(tower_drain_other_unix));
+        matches!(self, Self::Rust(server, _) if server.ends_with("drain") && has_filter)
     }
 }
 
@@ -92,6 +94,7 @@ impl fmt::Display for Server {
             Self::Rust("grpc-drain", _) => "tonic with tower-drain",
             Self::Rust("watch-drain", _) => "an accept loop with tower-drain",
             Self::Rust("spread-drain", _) => "the same, with spread_goodbye",
+            Self::Rust("until-lame-duck", _) => "axum that stops accepting first",
             Self::Rust(..) => "axum with tower-drain",
             Self::Go => "Go",
         })

@@ -31,11 +31,13 @@ fn cancelled_requests_drain() {
     assert_ready_ok!(wait.poll());
 }
 
-/// Reads the list when it is dropped, as the last owner of another tracked request would.
+/// Reads the list when it is woken, and when it is dropped, as the last owner of another tracked request would.
 struct LooksWhenDropped(Drain);
 
 impl Wake for LooksWhenDropped {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        self.0.requests();
+    }
 }
 
 impl Drop for LooksWhenDropped {

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io, thread};
 
-use socket2::Domain;
+use socket2::{Domain, SockRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::inet_diag::InetDiag;
-use super::tcp::{TcpSocket, TcpState};
 use crate::gate::lock;
+use crate::shutdown::port::socket::{Socket, not_tcp};
+use crate::shutdown::port::tcp::{TcpSocket, TcpState};
 
 /// The shortest time from an answer to the next question.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -23,7 +24,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The ports about which the kernel can be asked.
 #[derive(Clone, Debug)]
-pub(super) struct Kernel {
+pub(in crate::shutdown::port) struct Kernel {
     netlink: Arc<Mutex<InetDiag>>,
     ports: Vec<(Domain, u16)>,
     /// Inodes of the listeners themselves.
@@ -33,8 +34,25 @@ pub(super) struct Kernel {
     next: Instant,
 }
 
+/// Adds the port of a listener to those about which the kernel is asked.
+pub(in crate::shutdown::port) fn add_port(
+    kernel: &mut Option<Kernel>,
+    listener: &Socket,
+) -> io::Result<()> {
+    let address = SockRef::from(&listener.descriptor).local_addr()?;
+    let port = address.as_socket().ok_or_else(not_tcp)?.port();
+    let mut asked = match kernel.take() {
+        Some(kernel) => kernel,
+        None => Kernel::open()?,
+    };
+    let (_, inode) = listener.identity;
+    let added = asked.add(listener.domain, port, inode, listener.inherited);
+    *kernel = Some(asked).filter(|kernel| !kernel.ports.is_empty());
+    added
+}
+
 impl Kernel {
-    pub(super) fn open() -> io::Result<Self> {
+    fn open() -> io::Result<Self> {
         Ok(Self {
             netlink: Arc::new(Mutex::new(InetDiag::open()?)),
             ports: Vec::new(),
@@ -45,13 +63,7 @@ impl Kernel {
     }
 
     /// Adds a listener, if the kernel's answer shows it. In another network namespace, it does not.
-    pub(super) fn add(
-        &mut self,
-        family: Domain,
-        port: u16,
-        inode: u64,
-        is_shared: bool,
-    ) -> io::Result<()> {
+    fn add(&mut self, family: Domain, port: u16, inode: u64, is_shared: bool) -> io::Result<()> {
         let sockets = self.ask_about(&[(family, port)])?;
         if !sockets
             .iter()
@@ -67,18 +79,17 @@ impl Kernel {
         Ok(())
     }
 
-    pub(super) fn has_ports(&self) -> bool {
-        !self.ports.is_empty()
-    }
-
     /// Returns when the next question is due. A few may come earlier.
-    pub(super) fn next(&self) -> Instant {
+    pub(in crate::shutdown::port) fn next(&self) -> Instant {
         self.next
     }
 
     /// Returns the sockets of the ports, without our listeners. `only_own` leaves out those of other processes that
     /// listen on one of the ports.
-    pub(super) async fn sockets(&mut self, only_own: bool) -> io::Result<Vec<TcpSocket>> {
+    pub(in crate::shutdown::port) async fn sockets(
+        &mut self,
+        only_own: bool,
+    ) -> io::Result<Vec<TcpSocket>> {
         let (sender, answer) = oneshot::channel();
         let kernel = self.clone();
         let question = move || {
