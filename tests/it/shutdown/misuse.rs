@@ -186,3 +186,13 @@ fn listening_for_signals_outside_a_runtime_panics_as_documented() {
 fn listening_for_signals_needs_no_runtime_on_windows() {
     let _ = Shutdown::on_signal(&Drain::new());
 }
+
+#[cfg(windows)]
+#[tokio::test(start_paused = true)]
+async fn a_listener_does_nothing_on_windows() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Terminate));
+    let shutdown = shutdown.listener(&listener).unwrap().settle(SECOND);
+    let report = shutdown.run(idle).await.unwrap();
+    assert_eq!(report.lame_duck(), Duration::ZERO);
+}
