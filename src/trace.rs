@@ -9,3 +9,9 @@ macro_rules! event {
         }
     };
 }
+
+/// For fields of events that are left out if there are none.
+#[cfg(feature = "tracing")]
+pub(crate) fn nonzero(number: usize) -> Option<usize> {
+    Some(number).filter(|number| *number > 0)
+}

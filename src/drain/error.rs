@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Drain, InFlightRequest, OldestRequests};
+#[cfg(feature = "tracing")]
+use crate::trace::nonzero;
 
 /// A boxed error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -57,6 +59,21 @@ impl Unfinished {
             tracks_requests: drain.tracks_requests(),
             requests: drain.requests(),
         }
+    }
+
+    /// Logs that `_what` has happened with this still in flight.
+    pub(crate) fn log(&self, _what: &str) {
+        #[cfg(feature = "tracing")]
+        let oldest = (!self.requests.is_empty())
+            .then(|| tracing::field::display(OldestRequests(&self.requests)));
+        event!(
+            warn,
+            in_flight = self.in_flight,
+            connections = nonzero(self.connections),
+            elapsed = ?self.elapsed,
+            oldest,
+            "{_what}"
+        );
     }
 
     /// Returns the number of permits when the wait ended, including those of requests that waited until the inner

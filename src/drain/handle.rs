@@ -157,6 +157,15 @@ impl Drain {
     ///
     /// Returns true if this call made the change, false in any phase but [`Phase::Serving`].
     pub fn lame_duck(&self) -> bool {
+        let has_begun = self.begin_lame_duck();
+        if has_begun {
+            event!(info, in_flight = self.in_flight(), "entering lame duck");
+        }
+        has_begun
+    }
+
+    /// Like [`lame_duck`](Self::lame_duck), but logs nothing: no lame duck was asked for, and a port settles.
+    pub(crate) fn begin_lame_duck(&self) -> bool {
         let mut history = self.gate().history();
         if self.phase() != Phase::Serving {
             return false;
@@ -167,7 +176,6 @@ impl Drain {
         self.gate().set_phase(&mut history, Phase::LameDuck);
         drop(history);
         self.gate().wake(Phase::Serving, Phase::LameDuck);
-        event!(info, in_flight = self.in_flight(), "entering lame duck");
         true
     }
 

@@ -227,12 +227,7 @@ impl Future for DrainWait {
             // Another thread is dropping the last permit, and then wakes this task.
             return Poll::Pending;
         }
-        event!(
-            warn,
-            elapsed = ?unfinished.elapsed(),
-            in_flight = unfinished.in_flight(),
-            "drain timed out: {unfinished}"
-        );
+        unfinished.log("drain timed out");
         Poll::Ready(Err(unfinished))
     }
 }

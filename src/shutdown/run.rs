@@ -10,14 +10,14 @@ use super::builder::Shutdown;
 use super::outcome::{Cut, ShutdownError, ShutdownReport};
 use super::port::Left;
 use super::server::{Server, ServerEnd, ServerOutput, serve};
-#[cfg(feature = "tracing")]
-use super::session::nonzero;
 use super::session::{
     FLUSH_GRACE, SHORTEST_CLOSING, Session, beside, close_connections, closed, earlier, first,
     is_ready, lame_duck_over, progress, reached, say_last_goodbyes,
 };
 use super::signal::Signal;
 use crate::drain::{Drain, Phase, Reached};
+#[cfg(feature = "tracing")]
+use crate::trace::nonzero;
 
 /// A shutdown that runs. A drain has one at a time, because two would end each other's phases.
 struct Running<'a>(&'a Drain);
@@ -179,7 +179,7 @@ impl<O, F> Shutdown<O, F> {
             if !port.is_empty() && ended.get().is_none() && drain.phase() < Phase::Closing {
                 let settles = signal == Some(Signal::Terminate);
                 if settles {
-                    drain.lame_duck();
+                    drain.begin_lame_duck();
                     let settled = Instant::now().checked_add(config.settle);
                     set_deadline(&drain, Phase::LameDuck, settled);
                 }

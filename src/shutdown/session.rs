@@ -15,6 +15,8 @@ use super::server::{Server, ServerEnd};
 #[cfg(feature = "tracing")]
 use crate::drain::OldestRequests;
 use crate::drain::{Drain, Phase, Unfinished};
+#[cfg(feature = "tracing")]
+use crate::trace::nonzero;
 
 /// How long the server has to answer cancelled requests, and then to close their connections.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
@@ -28,6 +30,9 @@ const GOODBYE_INTERVAL: Duration = Duration::from_millis(10);
 /// busy for a while.
 const GOODBYES: usize = 256;
 const GOODBYE_PAUSE: Duration = Duration::from_millis(1);
+/// How long a shutdown that waits logs nothing, at most.
+#[cfg(feature = "tracing")]
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -77,16 +82,10 @@ where
         // Those that the sequence would have said later.
         drain.gate().say_all_goodbyes();
         let unfinished = Unfinished::new(drain, since);
-        event!(
-            warn,
-            elapsed = ?unfinished.elapsed(),
-            in_flight = unfinished.in_flight(),
-            "{}: {unfinished}",
-            match cut {
-                Cut::TimedOut => "drain timed out",
-                Cut::Forced => "forced to stop",
-            },
-        );
+        unfinished.log(match cut {
+            Cut::TimedOut => "drain timed out",
+            Cut::Forced => "forced to stop",
+        });
         let had_ended = ended.get().is_some();
         drain.cancel();
         // Tracked requests may have been cancelled just before, by another handle.
@@ -222,17 +221,19 @@ async fn quiet_for(drain: &Drain, quiet: Duration) {
     }
 }
 
-/// Logs progress once a second, and never returns. Connections are those that are watched, if any.
+/// Logs progress after 1, 2, 4, 8 and 16 seconds, and then each [`LONGEST_SILENCE`]. Never returns. Connections are those
+/// that are watched, if any.
 pub(super) async fn progress(
     _drain: &Drain,
     _since: Instant,
     _deadline: Option<Instant>,
 ) -> Infallible {
     #[cfg(feature = "tracing")]
+    let mut next = Duration::from_secs(1);
+    #[cfg(feature = "tracing")]
     loop {
-        // At whole seconds since `since`.
-        let next = Duration::from_secs(_since.elapsed().as_secs() + 1);
         sleep_until(_since + next).await;
+        next += next.min(LONGEST_SILENCE);
         let oldest = _drain.oldest(OldestRequests::MAX_SHOWN);
         event!(
             info,
@@ -253,12 +254,6 @@ pub(super) async fn progress(
     }
     #[cfg(not(feature = "tracing"))]
     pending().await
-}
-
-/// For fields of events that are left out if there are none.
-#[cfg(feature = "tracing")]
-pub(super) fn nonzero(number: usize) -> Option<usize> {
-    Some(number).filter(|number| *number > 0)
 }
 
 /// Waits for the first of two futures. Polls `a` first.

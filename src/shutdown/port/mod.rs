@@ -54,10 +54,10 @@ use self::traffic::Traffic;
 #[cfg(all(feature = "listener", any(unix, windows)))]
 use super::builder::Shutdown;
 use super::server::ServerEnd;
-#[cfg(feature = "tracing")]
-use super::session::nonzero;
 use super::session::{earlier, first, reached};
 use crate::drain::Drain;
+#[cfg(feature = "tracing")]
+use crate::trace::nonzero;
 
 /// How often to look at the accept queue where the kernel cannot be asked: it wakes a process when the queue fills,
 /// not when it is empty.
@@ -112,7 +112,6 @@ impl Port {
     /// Waits until what has reached the port has been accepted and read: for `settle`, unless there are no
     /// connections, and then as long as the kernel knows of something that is missing.
     pub(super) async fn settle(&mut self, settle: Duration) {
-        event!(info, ?settle, "settling the port");
         let began = Instant::now();
         let mut settling = Settling::new(began, settle, self.knows_all);
         let mut most = Missing::default();
@@ -128,6 +127,9 @@ impl Port {
             if missing.is_empty() {
                 break missing;
             }
+            if most.is_empty() {
+                event!(info, ?settle, "settling the port");
+            }
             most = most.max(missing);
             let settled = settling.settled().filter(|at| *at > now);
             let next = match &self.kernel {
@@ -138,6 +140,9 @@ impl Port {
             };
             reached(next).await;
         };
+        if most.is_empty() {
+            return;
+        }
         event!(
             info,
             elapsed = ?began.elapsed(),
