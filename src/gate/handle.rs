@@ -113,6 +113,11 @@ impl GateRef {
         word::in_flight(&self.gate.shards)
     }
 
+    /// Returns whether anything was ever counted.
+    pub(crate) fn is_used(self) -> bool {
+        word::is_used(&self.gate.shards)
+    }
+
     pub(crate) fn refused(self) -> u64 {
         self.gate.rare.refused.get()
     }

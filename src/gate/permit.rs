@@ -24,7 +24,7 @@ pub(crate) struct Count {
 /// write. If a request passes the layers of two drains that share their permits, the permit belongs to both drains;
 /// cloning it then allocates.
 ///
-/// A leaked permit (`mem::forget`) is never released: its drain can only time out. After 2^38 leaked permits, no more
+/// A leaked permit (`mem::forget`) is never released: its drain can only time out. After 2^37 leaked permits, no more
 /// are admitted, and cloning one aborts the process.
 ///
 /// [`Drain::try_acquire`]: crate::Drain::try_acquire

@@ -51,11 +51,13 @@ const DRAINING: u64 = Phase::Draining as u64;
 /// The generation, above the phase. 23 bits, so that a mask of both fits into 32.
 const GENERATION: u64 = ((1 << 23) - 1) << 2;
 const ONE_GENERATION: u64 = 1 << 2;
+/// Whether anything has ever entered, in a shard.
+const USED: u64 = 1 << 25;
 /// The count, in the other bits.
-const COUNT: u64 = !(PHASE | GENERATION);
+const COUNT: u64 = !(PHASE | GENERATION | USED);
 const COUNT_SHIFT: u32 = COUNT.trailing_zeros();
 const ONE: u64 = 1 << COUNT_SHIFT;
-/// A shard with this count is full. Only permits that are never dropped can fill it: 2^38 of them.
+/// A shard with this count is full. Only permits that are never dropped can fill it: 2^37 of them.
 const FULL: u64 = 1 << 63;
 
 /// Identifies one use of a gate. Each reuse is the next generation.
@@ -108,7 +110,7 @@ impl<L> Shard<L> {
             let (success, failure) = (Ordering::Relaxed, Ordering::Acquire);
             match self
                 .word
-                .compare_exchange_weak(word, word + ONE, success, failure)
+                .compare_exchange_weak(word, (word | USED) + ONE, success, failure)
             {
                 Ok(_) if phase == SERVING => return Some(Phase::Serving),
                 Ok(_) if phase == LAME_DUCK => return Some(Phase::LameDuck),
@@ -239,6 +241,13 @@ pub(crate) fn in_flight<L>(shards: &[Shard<L>]) -> usize {
     // count.
     let count = |shard: &Shard<L>| shard.word.load(Ordering::Acquire) >> COUNT_SHIFT;
     shards.iter().map(count).sum::<u64>() as usize
+}
+
+/// Returns whether anything has ever entered one of the shards.
+pub(crate) fn is_used<L>(shards: &[Shard<L>]) -> bool {
+    // Relaxed: a fact that orders nothing.
+    let is_used = |shard: &Shard<L>| shard.word.load(Ordering::Relaxed) & USED != 0;
+    shards.iter().any(is_used)
 }
 
 impl Default for Refused {

@@ -250,7 +250,7 @@ impl<O, F> Shutdown<O, F> {
             return Err(ShutdownError::Server(error));
         }
         if let Ok(report) = &outcome {
-            log_finished(report, left);
+            log_finished(&drain, report, left);
         }
         outcome
     }
@@ -261,14 +261,19 @@ fn set_deadline(drain: &Drain, phase: Phase, at: Option<Instant>) {
 }
 
 /// An error was logged when it happened.
-fn log_finished(_report: &ShutdownReport, _left: Left) {
+fn log_finished(_drain: &Drain, _report: &ShutdownReport, _left: Left) {
     #[cfg(feature = "tracing")]
     if _report.ended_after.is_none() {
         event!(
             warn,
             connections = nonzero(_left.open),
             undelivered = nonzero(_left.undelivered),
-            "nothing in flight, but connections were still open: abandoned"
+            "nothing in flight, but connections were still open: abandoned{}",
+            if _drain.gate().is_used() {
+                ""
+            } else {
+                ". No request was ever counted: is the layer around every route?"
+            }
         );
     } else if _left.undelivered > 0 {
         event!(

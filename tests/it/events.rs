@@ -147,6 +147,8 @@ async fn progress_counts_the_connections_that_are_watched() {
 async fn abandoned_connections_are_a_warning() {
     let (lines, _guard) = Lines::keep();
     let drain = Drain::new();
+    let mut service = drain.layer().layer(Hello);
+    drop(service.call(Request::new(Body::default())).await.unwrap());
     let shutdown = Shutdown::new(&drain, ready(Signal::Interrupt)).flush(SECOND / 2);
     shutdown.run(|_| pending::<io::Result<()>>()).await.unwrap();
     let lines = lines.take();
@@ -161,6 +163,21 @@ async fn abandoned_connections_are_a_warning() {
         finished,
         "INFO tower_drain: shutdown finished lame_duck=0ns drained_after=1s in_flight_at_close=0 refused=0"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_nothing_was_ever_counted_the_warning_asks_for_the_layer() {
+    let (lines, _guard) = Lines::keep();
+    // Its gate may have counted for an earlier drain.
+    let earlier = Drain::new();
+    drop(earlier.try_acquire());
+    earlier.start_draining();
+    drop(earlier);
+    let shutdown = Shutdown::new(&Drain::new(), ready(Signal::Interrupt));
+    shutdown.run(|_| pending::<io::Result<()>>()).await.unwrap();
+    let warning = lines.take().into_iter().rev().nth(1).unwrap();
+    let question = "abandoned. No request was ever counted: is the layer around every route?";
+    assert!(warning.ends_with(question), "{warning}");
 }
 
 #[cfg(unix)]
