@@ -38,6 +38,14 @@ pub(crate) fn binary(example: &str) -> PathBuf {
     built.entry(example.into()).or_insert_with(build).clone()
 }
 
+fn send_lines(output: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let _ = lines.send(line.unwrap());
+        }
+    });
+}
+
 /// An example that listens. It is killed if the test ends before it exits.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
@@ -77,17 +85,13 @@ impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .env("NO_COLOR", "1")
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stderr.lines() {
-                let _ = lines.send(line.unwrap());
-            }
-        });
+        send_lines(child.stdout.take().unwrap(), lines.clone());
+        send_lines(child.stderr.take().unwrap(), lines);
         let mut process = Self {
             address: SocketAddr::from(([0; 4], 0)),
             child,
