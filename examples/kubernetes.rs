@@ -13,16 +13,15 @@ mod admin;
 
 use std::env;
 use std::future::IntoFuture;
-use std::io;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_drain::{Drain, Shutdown};
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     // Altogether less than `terminationGracePeriodSeconds`. Nothing ends the lame duck early: Kubernetes removes
     // the pod from its endpoints without failed probes, and a pod without requests may still get new ones.
@@ -30,10 +29,7 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .lame_duck(Duration::from_secs(15))
         .timeout(Duration::from_secs(25));
 
-    let app = Router::new()
-        .route("/", get(|| async { "hello\n" }))
-        // Tracked, so that the log says which request holds up a deploy.
-        .layer(drain.layer().track_requests());
+    let app = Router::new().route("/", get(|| async { "hello\n" }));
     let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
@@ -47,17 +43,11 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 
     shutdown
         .listener(&listener)?
-        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .run(|closing| {
+            // Tracked, so that the log says which request holds up a deploy.
+            let app = app.layer(drain.layer().track_requests());
+            axum::serve(listener, app).with_graceful_shutdown(closing)
+        })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

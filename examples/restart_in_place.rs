@@ -79,7 +79,7 @@ mod linux {
     }
 
     pub(super) async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        tracing_subscriber::fmt().init();
         let mut ecdysis = TokioEcdysisBuilder::new(SignalKind::user_defined2())?;
         ecdysis.stop_on_signal(SignalKind::terminate())?;
         ecdysis.stop_on_signal(SignalKind::interrupt())?;
@@ -98,14 +98,14 @@ mod linux {
         tracing::info!("process {} listening on {address}", std::process::id());
 
         let drain = Drain::new();
-        let app = Router::new()
-            .route("/", get(|| async { "hello\n" }))
-            .layer(drain.layer());
+        let app = Router::new().route("/", get(|| async { "hello\n" }));
         let listener = Incoming { stream, address };
         Shutdown::new(&drain, async { drop(handed_over.await) })
             // It accepts no more. Accepted connections get this long to send their first request.
             .lame_duck(Duration::from_secs(2))
-            .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+            .run(|closing| {
+                axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+            })
             .await?;
         Ok(())
     }

@@ -66,7 +66,7 @@ mod linux {
     pub(super) async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         let drain = Drain::new();
         let shutdown = Shutdown::on_signal(&drain);
-        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        tracing_subscriber::fmt().init();
 
         let address = env::var("ADDR").unwrap_or_else(|_| "0.0.0.0:8080".into());
         let socket = TcpSocket::new_v4()?;
@@ -80,13 +80,13 @@ mod linux {
             address,
             listener: Some(listener),
         };
-        let app = Router::new()
-            .route("/", get(|| async { "hello\n" }))
-            .layer(drain.layer());
+        let app = Router::new().route("/", get(|| async { "hello\n" }));
         shutdown
             // Accepted connections get this long to send their first request.
             .lame_duck(Duration::from_secs(2))
-            .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+            .run(|closing| {
+                axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+            })
             .await?;
         Ok(())
     }

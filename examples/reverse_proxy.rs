@@ -8,7 +8,6 @@
 
 use std::env;
 use std::error::Error;
-use std::io;
 
 use axum::Router;
 use axum::body::Body;
@@ -70,33 +69,24 @@ async fn forward(
     }
 }
 
-async fn serve() -> Result<(), Box<dyn Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain);
     let client = Client::builder(TokioExecutor::new()).build_http();
     let upstream = env::var("UPSTREAM").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let app = Router::new()
         .fallback(forward)
-        .with_state((client, upstream.parse::<Authority>()?))
-        .layer(drain.layer());
+        .with_state((client, upstream.parse::<Authority>()?));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
     shutdown
         .listener(&listener)?
-        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .run(|closing| {
+            axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+        })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

@@ -9,7 +9,6 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::io;
 use std::time::Duration;
 
 use axum::Router;
@@ -32,32 +31,23 @@ async fn events(headers: HeaderMap) -> Sse<impl Stream<Item = Result<Event, Infa
     }))
 }
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(3))
         .timeout(Duration::from_secs(10));
-    let app = Router::new()
-        .route("/", get(events))
-        .layer(drain.layer().end_streams(is_event_stream));
+    let app = Router::new().route("/", get(events));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
     shutdown
         .listener(&listener)?
-        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .run(|closing| {
+            let app = app.layer(drain.layer().end_streams(is_event_stream));
+            axum::serve(listener, app).with_graceful_shutdown(closing)
+        })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

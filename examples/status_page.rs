@@ -55,16 +55,16 @@ async fn slow(Path(seconds): Path<u64>) -> &'static str {
     "Welcome Gin Server"
 }
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(5))
         .timeout(Duration::from_secs(20));
     let app = Router::new()
         .route("/", get(async || slow(Path(5)).await))
-        .route("/slow/{seconds}", get(slow))
-        .layer(drain.layer().track_requests());
+        .route("/slow/{seconds}", get(slow));
     let listener = listen("ADDR", "127.0.0.1:8080").await?;
     let address = listener.local_addr()?;
 
@@ -81,17 +81,10 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     tracing::info!("listening on {address}");
     shutdown
         .listener(&listener)?
-        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .run(|closing| {
+            let app = app.layer(drain.layer().track_requests());
+            axum::serve(listener, app).with_graceful_shutdown(closing)
+        })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

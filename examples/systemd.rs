@@ -23,13 +23,8 @@ fn main() {
 
 #[cfg(unix)]
 #[tokio::main]
-async fn main() {
-    let outcome = unix::serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    unix::serve().await
 }
 
 #[cfg(unix)]
@@ -74,12 +69,9 @@ mod unix {
     pub(super) async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         let drain = Drain::new();
         let shutdown = Shutdown::on_signal(&drain).timeout(Duration::from_secs(30));
-        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        tracing_subscriber::fmt().init();
 
-        let app = Router::new()
-            .route("/", get(|| async { "hello\n" }))
-            .layer(drain.layer().track_requests())
-            .route_service("/readyz", drain.readiness());
+        let app = Router::new().route("/", get(|| async { "hello\n" }));
         let (listener, phase, shutdown) = match ListenFd::from_env().take_tcp_listener(0)? {
             // systemd continues to use this socket, so it is not passed to `Shutdown::listener`. Accepted
             // connections get this long to send their first request.
@@ -107,11 +99,16 @@ mod unix {
             listener,
         };
 
-        tokio::spawn(notify_systemd(drain));
+        tokio::spawn(notify_systemd(drain.clone()));
         // Ready: it listens, for connections and for signals.
         let _ = notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
         shutdown
-            .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+            .run(|closing| {
+                let app = app
+                    .layer(drain.layer().track_requests())
+                    .route_service("/readyz", drain.readiness());
+                axum::serve(listener, app).with_graceful_shutdown(closing)
+            })
             .await?;
         Ok(())
     }

@@ -42,9 +42,9 @@ async fn serve(
     server.await
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain);
 
@@ -52,23 +52,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let key = made.signing_key.serialize_der();
     let tls = RustlsConfig::from_der(vec![made.cert.der().to_vec()], key).await?;
 
-    let app = Router::new().route("/", get(hello)).layer(drain.layer());
+    let app = Router::new().route("/", get(hello));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8443".into());
     let listener = TcpListener::bind(address)?;
     tracing::info!("listening on {}", listener.local_addr()?);
     shutdown
         .listener(&listener)?
-        .run(|closing| serve(listener, tls, app, closing))
+        .run(|closing| serve(listener, tls, app.layer(drain.layer()), closing))
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = run().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

@@ -11,7 +11,6 @@ mod health;
 
 use std::env;
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use greeter::Greeter;
@@ -21,9 +20,9 @@ use tonic::server::NamedService;
 use tonic::service::interceptor::InterceptedService;
 use tower_drain::{Drain, Shutdown};
 
-async fn serve() -> Result<(), Box<dyn Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         // Until a health check has failed and no call has arrived for a second, for at most 5 s.
@@ -60,14 +59,4 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .run(|closing| server.serve_with_incoming_shutdown(incoming, closing))
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

@@ -36,16 +36,15 @@ async fn bind(name: &str, default: &str) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-async fn serve() -> Result<(), Box<dyn Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(5))
         .min_failed_probes(1);
 
-    // One drain, with a layer for each server.
-    let app = Router::new().route("/", get(hello)).layer(drain.layer());
+    let app = Router::new().route("/", get(hello));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Greeter>().await;
     tokio::spawn(health::report(drain.clone(), health, &["", Greeter::NAME]));
@@ -64,29 +63,17 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .listener(&http_listener)?
         .listener(&grpc_listener)?;
     let grpc_incoming = TcpListenerStream::new(grpc_listener);
-    let close = || drain.close();
     shutdown
         .run(async |closing| {
+            // One drain, with a layer for each server.
+            let app = app.layer(drain.layer());
             let http = axum::serve(http_listener, app).with_graceful_shutdown(closing.clone());
             let grpc = grpc.serve_with_incoming_shutdown(grpc_incoming, closing);
-            // If one of them fails, the other one closes too.
-            let (http, grpc) = tokio::join!(async { (http.await, close()).0 }, async {
-                (grpc.await, close()).0
-            },);
-            http?;
-            grpc?;
-            Ok::<_, BoxError>(())
+            // If one of them fails, the shutdown starts, and requests in flight on both are waited for.
+            let http = async { http.await.map_err(BoxError::from) };
+            let grpc = async { grpc.await.map_err(BoxError::from) };
+            tokio::try_join!(http, grpc).map(|_| ())
         })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }

@@ -38,18 +38,19 @@ mod server {
     }
 
     pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
-        // Logs the crate's events: phases, progress and timeouts.
-        tracing_subscriber::fmt().with_writer(io::stderr).init();
+        tracing_subscriber::fmt().init();
         let drain = Drain::new();
         let shutdown = Shutdown::on_signal(&drain);
-        let app = Router::new().route("/", get(hello)).layer(drain.layer());
+        let app = Router::new().route("/", get(hello));
         let path = env::var("SOCKET").unwrap_or_else(|_| "/tmp/hello.sock".into());
         let listener = bind(path.as_ref())?;
         tracing::info!("listening on {path}");
         shutdown
             // On any kind of socket, waits until the accept queue is empty.
             .listener(&listener)?
-            .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+            .run(|closing| {
+                axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+            })
             .await?;
         Ok(())
     }
@@ -57,13 +58,8 @@ mod server {
 
 #[cfg(unix)]
 #[tokio::main]
-async fn main() {
-    let outcome = server::run().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    server::run().await
 }
 
 #[cfg(not(unix))]

@@ -6,7 +6,6 @@
 //! ```
 
 use std::env;
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -64,33 +63,25 @@ async fn leave(mut socket: WebSocket) {
     .await;
 }
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs the crate's events: phases, progress and timeouts.
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
     let drain = Drain::new();
     let shutdown = Shutdown::on_signal(&drain)
         .lame_duck(Duration::from_secs(3))
         .timeout(Duration::from_secs(10));
     let app = Router::new()
         .route("/", any(upgrade))
-        .with_state(drain.clone())
-        .layer(drain.layer().share_permit());
+        .with_state(drain.clone());
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".into());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on {}", listener.local_addr()?);
     shutdown
         .listener(&listener)?
-        .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
+        .run(|closing| {
+            let app = app.layer(drain.layer().share_permit());
+            axum::serve(listener, app).with_graceful_shutdown(closing)
+        })
         .await?;
     Ok(())
-}
-
-#[tokio::main]
-async fn main() {
-    let outcome = serve().await;
-    if let Err(error) = &outcome {
-        eprintln!("{error}");
-    }
-    // Returning would wait for blocking tasks without a limit.
-    std::process::exit(outcome.is_err().into())
 }
