@@ -1,5 +1,5 @@
 //! HTTPS with axum-server and rustls, with a certificate that is generated at start-up. For an accept loop of
-//! your own with tokio-rustls see `tower_drain::recipes`.
+//! your own with tokio-rustls see `tower_drain::recipes::servers`.
 //!
 //! ```sh
 //! cargo run --example tls
@@ -8,38 +8,18 @@
 
 use std::env;
 use std::error::Error;
-use std::io;
 use std::net::TcpListener;
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::time::sleep;
-use tower_drain::{Drain, Reached, Shutdown};
+use tower_drain::{Drain, Shutdown};
 
 async fn hello() -> &'static str {
     sleep(Duration::from_secs(2)).await;
     "hello\n"
-}
-
-/// Serves until `closing` resolves and all connections are closed.
-async fn serve(
-    listener: TcpListener,
-    tls: RustlsConfig,
-    app: Router,
-    closing: Reached,
-) -> io::Result<()> {
-    let handle = Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
-    let mut server = pin!(server.serve(app.into_make_service()));
-    tokio::select! {
-        failed = &mut server => return failed,
-        // Without a deadline, because the shutdown has one.
-        () = closing => handle.graceful_shutdown(None),
-    }
-    server.await
 }
 
 #[tokio::main]
@@ -56,9 +36,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8443".into());
     let listener = TcpListener::bind(address)?;
     tracing::info!("listening on {}", listener.local_addr()?);
+    let shutdown = shutdown.listener(&listener)?;
+    let server = axum_server::from_tcp_rustls(listener, tls)?;
     shutdown
-        .listener(&listener)?
-        .run(|closing| serve(listener, tls, app.layer(drain.layer()), closing))
+        .run(|closing| {
+            let handle = Handle::new();
+            let leave = handle.clone();
+            tokio::spawn(async move {
+                closing.await;
+                // Without a deadline, because the shutdown has one.
+                leave.graceful_shutdown(None);
+            });
+            let app = app.layer(drain.layer());
+            server.handle(handle).serve(app.into_make_service())
+        })
         .await?;
     Ok(())
 }

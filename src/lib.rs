@@ -262,7 +262,7 @@
 //! **`listener` needs Linux: elsewhere, new connections are reset as without it.** Other kernels cannot be asked to stop
 //! handshakes, nor what has reached the port. Clients that have just connected when the server is asked to close see a
 //! reset. Behind a load balancer none connects then. For direct clients, an accept loop with [`Drain::watch`] helps, or
-//! a server that stops accepting when the lame duck begins: [a recipe](recipes#a-port-without-linux). `benches/README.md`
+//! a server that stops accepting when the lame duck begins: [a recipe](recipes::servers#a-port-without-linux). `benches/README.md`
 //! has the measurements.
 //!
 //! # Versions

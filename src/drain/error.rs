@@ -119,7 +119,7 @@ impl fmt::Display for Unfinished {
         if self.requests.is_empty() {
             // For example jobs, or upgraded connections.
             let none = if self.tracks_requests {
-                ", none of them tracked"
+                ", none of them a tracked request"
             } else {
                 ""
             };

@@ -38,11 +38,12 @@
 //! # use std::time::Duration;
 //! use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 //! use axum::extract::{Extension, State};
-//! # use axum::response::Response;
+//! # use axum::{Router, response::Response, routing::any};
 //! use tokio::time::timeout;
 //! use tower_drain::{Drain, Permit};
 //!
-//! // With `drain.layer().share_permit()`.
+//! const PATIENCE: Duration = Duration::from_secs(2);
+//!
 //! async fn upgrade(
 //!     State(drain): State<Drain>,
 //!     Extension(permit): Extension<Permit>,
@@ -51,12 +52,17 @@
 //!     upgrade.on_upgrade(async move |mut socket: WebSocket| {
 //!         let mut goodbye = pin!(drain.goodbye());
 //!         loop {
-//!             tokio::select! {
-//!                 message = socket.recv() => match message {
-//!                     Some(Ok(message)) => println!("{message:?}"), // a `send` here needs a timeout
-//!                     _ => break,
-//!                 },
+//!             let message = tokio::select! {
+//!                 message = socket.recv() => message,
 //!                 () = &mut goodbye => break,
+//!             };
+//!             match message {
+//!                 // An echo.
+//!                 Some(Ok(message @ Message::Text(_))) => {
+//!                     let Ok(Ok(())) = timeout(PATIENCE, socket.send(message)).await else { break };
+//!                 }
+//!                 Some(Ok(_)) => {} // axum answers pings and closes
+//!                 _ => break,
 //!             }
 //!         }
 //!         let away = CloseFrame { code: close_code::AWAY, reason: "the server is going away".into() };
@@ -64,10 +70,14 @@
 //!             let _ = socket.send(Message::Close(Some(away))).await;
 //!             while let Some(Ok(_)) = socket.recv().await {} // until the client's own close
 //!         };
-//!         let _ = timeout(Duration::from_secs(2), leave).await;
+//!         let _ = timeout(PATIENCE, leave).await;
 //!         drop(permit);
 //!     })
 //! }
+//!
+//! # let drain = Drain::new();
+//! let app = Router::new().route("/ws", any(upgrade)).with_state(drain.clone());
+//! let app: Router = app.layer(drain.layer().share_permit()); // where the server is made
 //! ```
 //!
 //! # Server-sent events

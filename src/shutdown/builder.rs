@@ -289,7 +289,7 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// An abandoned connection keeps its clone of the app until the process ends. If a task waits for the
     /// last clone to be dropped, such as a worker on a channel, that wait needs its own timeout. See [what
-    /// comes after `run`](crate::recipes#what-comes-after-run).
+    /// comes after `run`](crate::recipes::process#what-comes-after-run).
     ///
     /// # Examples
     ///

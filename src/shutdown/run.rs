@@ -58,7 +58,7 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// After `main` returns, `#[tokio::main]` waits for blocking tasks without a limit. To bound this, call
     /// [`std::process::exit`]. If you wait for anything before that, set a timeout; see [what comes after
-    /// `run`](crate::recipes#what-comes-after-run).
+    /// `run`](crate::recipes::process#what-comes-after-run).
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl<O, F> Shutdown<O, F> {
             let closing = earlier(deadline, since.checked_add(config.closing));
             set_deadline(&drain, Phase::Closing, closing);
             let mut traffic = port.traffic(&drain, config.flush);
-            let background = first(port.hold(&ended), progress(&drain, since, deadline));
+            let background = first(port.hold(&ended), progress(&drain, &ended, since, deadline));
             let mut background = pin!(first(background, say_last_goodbyes(&drain)));
             let still = traffic.stood_still(since.checked_add(SHORTEST_CLOSING));
             let condition = first(drain.draining(), first(ended.reached(), still));

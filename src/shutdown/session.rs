@@ -225,6 +225,7 @@ async fn quiet_for(drain: &Drain, quiet: Duration) {
 /// that are watched, if any.
 pub(super) async fn progress(
     _drain: &Drain,
+    _ended: &ServerEnd,
     _since: Instant,
     _deadline: Option<Instant>,
 ) -> Infallible {
@@ -246,7 +247,8 @@ pub(super) async fn progress(
             "still {}",
             match _drain.phase() {
                 Phase::Closing => "closing",
-                // Nothing is in flight, but the server has not ended.
+                // Nothing is in flight, but the clients do not have everything, or the server has not ended.
+                Phase::Drained if _ended.get().is_some() => "delivering",
                 Phase::Drained => "closing connections",
                 _ => "draining",
             },

@@ -55,7 +55,7 @@ mod os {
     /// - When the console is closed, Windows ends the process after 5 seconds (by default), whatever it is doing. So
     ///   `lame_duck` and `timeout` must fit into that time together.
     /// - Logoff and shutdown reach only services. A service is asked to stop by the service manager, not by a signal:
-    ///   [a recipe](crate::recipes#a-windows-service) shows what to do.
+    ///   [a recipe](crate::recipes::process#a-windows-service) shows what to do.
     ///
     /// The times are from the documentation of `HandlerRoutine`.
     ///

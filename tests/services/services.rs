@@ -1,6 +1,6 @@
 //! Services that own their sockets or streams. A layer does not see what they do with them, so they are asked to end.
 //!
-//! The recipes in `src/recipes.rs` are taken from here.
+//! The recipes in `src/recipes/services.md` are taken from here.
 
 #![allow(missing_docs)]
 

@@ -274,7 +274,7 @@ impl<O, F> Shutdown<O, F> {
     ///
     /// It needs Linux: elsewhere, new connections are reset as without it. The port still settles for
     /// [`settle`](Self::settle), in which keep-alive clients are asked to leave. See [the table of systems](crate#platforms),
-    /// and [a recipe](crate::recipes#a-port-without-linux) for direct clients. On Windows this method does nothing, and
+    /// and [a recipe](crate::recipes::servers#a-port-without-linux) for direct clients. On Windows this method does nothing, and
     /// takes any socket.
     ///
     /// # Errors
@@ -308,7 +308,7 @@ impl<O, F> Shutdown<O, F> {
     /// Does nothing on Windows, and never fails. It exists so that a program needs no `cfg`.
     ///
     /// It needs Linux: elsewhere, new connections are reset as without it. See [the table of systems](crate#platforms), and
-    /// [a recipe](crate::recipes#a-port-without-linux) for direct clients.
+    /// [a recipe](crate::recipes::servers#a-port-without-linux) for direct clients.
     #[cfg(windows)]
     pub fn listener<L: AsSocket>(self, _: &L) -> io::Result<Self> {
         Ok(self)

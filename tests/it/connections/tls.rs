@@ -1,4 +1,4 @@
-//! An accept loop with tokio-rustls, as `tower_drain::recipes` shows it.
+//! An accept loop with tokio-rustls, as `tower_drain::recipes::servers` shows it.
 
 use std::io;
 use std::sync::Arc;

@@ -283,7 +283,7 @@ async fn an_error_says_if_no_remaining_request_is_tracked() {
     let unfinished = drain.drain(SECOND).await.unwrap_err();
     assert_eq!(
         unfinished.to_string(),
-        "1 still in flight after 1.0s, none of them tracked"
+        "1 still in flight after 1.0s, none of them a tracked request"
     );
 }
 
