@@ -5,12 +5,10 @@
 //! the time is up. It is a tower layer, for axum, tonic and hyper. [`Shutdown`] runs the sequence around it:
 //! signal, lame duck (not ready, still serving), close, drain.
 //!
-//! ```toml
-//! [dependencies]
-//! tower-drain = { version = "0.1", features = ["listener", "signal"] }
-//! ```
-//!
 //! # axum
+//!
+//! `cargo add tower-drain --features listener,signal`. The layer goes on where the server is made, so that it covers every
+//! route:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -27,25 +25,33 @@
 //!         .lame_duck(Duration::from_secs(10))
 //!         .timeout(Duration::from_secs(20));
 //!
-//!     let app = Router::new()
-//!         .route("/", get(|| async { "hello" }))
-//!         .layer(drain.layer())
-//!         .route_service("/readyz", drain.readiness());
+//!     let app = Router::new().route("/", get(|| async { "hello" }));
 //!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
-//!
-//!     let outcome = shutdown
+//!     shutdown
 //!         .listener(&listener)?
-//!         .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
-//!         .await;
-//!     if let Err(error) = &outcome {
-//!         eprintln!("{error}");
-//!     }
-//!     // Exit explicitly: returning waits for blocking tasks without a limit.
-//!     std::process::exit(outcome.is_err().into())
+//!         .run(|closing| {
+//!             let app = app
+//!                 .layer(drain.layer())
+//!                 .route_service("/readyz", drain.readiness());
+//!             axum::serve(listener, app).with_graceful_shutdown(closing)
+//!         })
+//!         .await?;
+//!     Ok(())
 //! }
 //! # #[cfg(not(all(feature = "signal", feature = "listener")))]
 //! # fn main() {}
 //! ```
+//!
+//! | next | |
+//! |---|---|
+//! | what happens when, and how long it may take | [`Shutdown`] |
+//! | a test of your own service | [`recipes::testing`] |
+//! | two servers, tonic and axum on one port, axum-server, TLS, an accept loop | [`recipes::servers`] |
+//! | workers, jobs, tokens | [`recipes::tasks`] |
+//! | exit codes, the last lines of a log, other signals | [`recipes::process`] |
+//! | WebSockets, event streams, answers of language models, MCP | [`recipes::long_lived`] |
+//! | CORS, tracing, compression, timeouts: in which order | [`recipes`](recipes#the-order-of-layers) |
+//! | which request holds up the shutdown | [`DrainLayer::track_requests`] |
 //!
 //! # tonic
 //!
@@ -54,18 +60,19 @@
 //! queued and not sent, with any server; retry these in the client. [Server streams](recipes::long_lived#grpc-streams)
 //! that end save some of them.
 //!
-//! A health service has a call without an end, `Watch`. Exempt it, and clear its statuses on
-//! [`closing`](Drain::closing), as `examples/tonic.rs` does.
+//! A health service has a call without an end, `Watch`. Exempt it, report NOT_SERVING from the lame duck on, and clear its
+//! statuses in closing: [a recipe](recipes::servers#tonic-and-axum-on-one-port) does so, and `examples/tonic.rs`.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "signal", feature = "listener"))]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! # use std::time::Duration;
-//! # use tokio::net::TcpListener;
-//! # use tokio_stream::wrappers::TcpListenerStream;
-//! # use tower_drain::{Drain, Shutdown};
-//! # use {http::Request, tonic::body::Body};
 //! # let (_, service) = tonic_health::server::health_reporter();
+//! use http::Request;
+//! use tokio::net::TcpListener;
+//! use tokio_stream::wrappers::TcpListenerStream;
+//! use tonic::body::Body;
+//! use tower_drain::{Drain, Shutdown};
+//!
 //! let drain = Drain::new();
 //! let shutdown = Shutdown::on_signal(&drain);
 //! let health = |call: &Request<Body>| call.uri().path().starts_with("/grpc.health.v1.");
@@ -84,35 +91,9 @@
 //!
 //! # hyper
 //!
-//! If you write your own accept loop, [`Drain::watch`] (feature `hyper-util`) asks each connection to leave, and
-//! closes the rest at the deadline. `examples/hyper.rs` is the whole program.
-//!
-//! ```no_run
-//! # #[cfg(feature = "hyper-util")]
-//! # async fn example<S>(
-//! #     drain: tower_drain::Drain, listener: tokio::net::TcpListener, service: S, closing: tower_drain::Reached,
-//! # ) -> std::io::Result<()>
-//! # where
-//! #     S: tower::Service<http::Request<hyper::body::Incoming>, Response = http::Response<String>>
-//! #         + Clone + Send + 'static,
-//! #     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-//! #     S::Future: Send,
-//! # {
-//! # use hyper_util::rt::{TokioExecutor, TokioIo};
-//! # use hyper_util::service::TowerToHyperService;
-//! let mut closing = std::pin::pin!(closing); // the future that `Shutdown::run` passes
-//! let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-//! loop {
-//!     let (stream, _) = tokio::select! {
-//!         accepted = listener.accept() => accepted?,
-//!         () = &mut closing => return Ok(()),
-//!     };
-//!     let service = TowerToHyperService::new(service.clone()); // with the layer
-//!     let connection = server.serve_connection(TokioIo::new(stream), service);
-//!     tokio::spawn(drain.watch(connection.into_owned()));
-//! }
-//! # }
-//! ```
+//! In an accept loop of your own, [`Drain::watch`] (feature `hyper-util`) asks each connection to leave, and closes the rest
+//! at the deadline: `tokio::spawn(drain.watch(connection))`. [A recipe](recipes::servers#an-accept-loop) has the loop, and
+//! `examples/hyper.rs` the whole program.
 //!
 //! # Phases
 //!
@@ -243,7 +224,9 @@
 //! | error | a server that failed |
 //! | debug | each refusal; a port without a filter, or about which the kernel cannot be asked |
 //!
-//! Requests that are served cause no events.
+//! Requests that are served cause no events. A process needs a subscriber to show them, such as
+//! `tracing_subscriber::fmt().init()`. In "shutdown finished", `lame_duck` is the time from the signal to the close, with
+//! `settle`; the other times count from the close.
 //!
 //! # Platforms
 //!

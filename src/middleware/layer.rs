@@ -14,10 +14,13 @@ use crate::drain::Drain;
 ///
 /// # Where to add it
 ///
-/// Add it outermost: last in an axum router, first in a `ServiceBuilder`. The drain does not wait for layers
-/// outside of it. CORS and gRPC-Web layers are exceptions: add them outside, or browsers cannot read the
-/// refusals. A request should pass a drain's layer only once. If it passes two, the inner one may refuse a
-/// request that the outer one has admitted.
+/// Where the server is made: `axum::serve(listener, app.layer(drain.layer()))`. In axum, `.layer` covers only the routes
+/// that the router has by then; one that is added later is neither counted nor waited for.
+///
+/// Around timeouts, authentication and tracing: the drain does not wait for layers outside of it. CORS, gRPC-Web and
+/// compression go outside; [the order of layers](crate::recipes#the-order-of-layers) shows a whole stack. In a
+/// `ServiceBuilder`, the first layer is the outermost. A request should pass a drain's layer only once. If it passes two,
+/// the inner one may refuse a request that the outer one has admitted.
 ///
 /// One layer may be applied to several services, which then share its drain. `axum::serve` takes a service
 /// other than a `Router` only if its body is axum's own: see [the order of
@@ -35,6 +38,17 @@ use crate::drain::Drain;
 /// instead of the response, as with every early response.
 ///
 /// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_drain::Drain;
+///
+/// let drain = Drain::new();
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let app: Router = app.layer(drain.layer().track_requests());
+/// ```
+///
+/// With settings, as [`DrainLayer::new`] makes it too:
 ///
 /// ```
 /// use std::time::Duration;
@@ -237,8 +251,8 @@ impl<R, E> DrainLayer<R, E> {
     /// A chosen body ends after the current frame, as if the handler had ended it. Later frames may be
     /// dropped, even if they are ready. A gRPC response on HTTP/2 ends with its own trailers if they are
     /// ready, or else with status 14, `UNAVAILABLE`; so do not choose unary calls. Responses with a known
-    /// length are never ended. If a shutdown is forced before the goodbye, tracked streams are cut off. Add a compression layer outside of this layer, so that it can finish its
-    /// output.
+    /// length are never ended. If a shutdown is forced before the goodbye, tracked streams are cut off. Add a compression
+    /// layer outside of this layer, so that it can finish its output.
     ///
     /// A server does not poll the body while its client reads nothing, so such a stream is in flight until the deadline. On
     /// HTTP/1, a client that comes back on the same connection reaches the same server once more, because the head of the

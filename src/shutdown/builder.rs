@@ -10,18 +10,45 @@ use crate::drain::Drain;
 
 /// Runs a server and shuts it down gracefully: signal, lame duck, close, drain.
 ///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use axum::{Router, routing::get};
+/// # use tokio::net::TcpListener;
+/// use tower_drain::{Drain, Shutdown};
+///
+/// # #[cfg(all(feature = "signal", feature = "listener"))]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let drain = Drain::new();
+/// let shutdown = Shutdown::on_signal(&drain)
+///     .lame_duck(Duration::from_secs(10))
+///     .timeout(Duration::from_secs(20));
+///
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let listener = TcpListener::bind("0.0.0.0:8080").await?;
+/// shutdown
+///     .listener(&listener)?
+///     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+///     .await?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(feature = "signal", feature = "listener")))]
+/// # fn main() {}
+/// ```
+///
 /// # Sequence
 ///
 /// ```text
-///  SIGTERM
-///     │ lame_duck         settle       closing               timeout
-///     ▼                  ▼            ▼                     ▼               ▼
-/// ────┬──────────────────┬────────────┬─────────────────────┬───────────────┬─────▶
-///     │ LameDuck         │            │ Closing             │ Draining      │ Drained
-///     │ readiness 503    │ no new     │ port closed,        │ new requests  │ flush
-///     │ requests served  │ handshakes │ GOAWAY sent; new    │ get 503, old  │
-///     │ HTTP/1 responses │            │ requests are still  │ ones finish   │
-///     │ ask to close     │            │ served              │               │
+///  SIGTERM                              port closed                                exit
+///     │ lame_duck         settle             │◀─────────────── timeout ──────────────▶│
+///     │                                      │ closing                        flush   │
+/// ────┼──────────────────┬───────────────────┼──────────────┬───────────────┬─────────┼──▶
+///     │ LameDuck         │                   │ Closing      │ Draining      │ Drained │
+///     │ readiness 503    │ no new            │ GOAWAY sent; │ new requests  │ last    │
+///     │ requests served  │ handshakes;       │ new requests │ get 503, old  │ bytes   │
+///     │ HTTP/1 responses │ what has arrived  │ on open      │ ones finish   │ are     │
+///     │ ask to close     │ is accepted       │ connections  │               │ sent    │
+///     │                  │ and read          │ are served   │               │         │
 /// ```
 ///
 /// 1. **Serving**, until the trigger fires: the future passed to [`new`](Self::new), or a signal with
@@ -47,7 +74,9 @@ use crate::drain::Drain;
 /// If something else closes the drain, or the server ends by itself, the shutdown starts at that point. Once
 /// started, it cannot be undone: [`Drain::resume`] returns false. A lame duck that began earlier counts.
 ///
-/// In total it takes at most:
+/// # How long it takes
+///
+/// At most:
 ///
 /// | | time |
 /// |---|---|
@@ -56,37 +85,7 @@ use crate::drain::Drain;
 /// | with watched connections | + 1 s |
 ///
 /// Set the supervisor's grace period higher than that: `terminationGracePeriodSeconds` in Kubernetes,
-/// `TimeoutStopSec` in systemd.
-///
-/// # Examples
-///
-/// ```no_run
-/// use std::time::Duration;
-///
-/// use axum::{Router, routing::get};
-/// use tokio::net::TcpListener;
-/// use tower_drain::{Drain, Shutdown};
-///
-/// # #[cfg(feature = "signal")]
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let drain = Drain::new();
-/// let app = Router::new()
-///     .route("/", get(|| async { "hello" }))
-///     .layer(drain.layer())
-///     .route_service("/readyz", drain.readiness());
-/// let shutdown = Shutdown::on_signal(&drain)
-///     .lame_duck(Duration::from_secs(10))
-///     .timeout(Duration::from_secs(20));
-/// let listener = TcpListener::bind("0.0.0.0:8080").await?;
-/// let report = shutdown
-///     .run(|closing| axum::serve(listener, app).with_graceful_shutdown(closing))
-///     .await?;
-/// # Ok(())
-/// # }
-/// # #[cfg(not(feature = "signal"))]
-/// # fn main() {}
-/// ```
+/// `TimeoutStopSec` in systemd. The example above takes at most 10 + 20 + 1 + 0.3 + 5 = 36.3 s.
 #[must_use = "a shutdown does nothing unless it is run"]
 pub struct Shutdown<O, F = Pending<()>> {
     pub(super) drain: Drain,
@@ -148,12 +147,13 @@ impl Shutdown<ShutdownSignal, ForceSignal> {
     ///
     /// Its type is `Shutdown<signal::ShutdownSignal, signal::ForceSignal>`.
     ///
-    /// A later SIGINT forces it, unless it arrives within 100 ms of the first signal. SIGTERM never does,
+    /// SIGINT, as the first signal, skips the lame duck and settling. A later SIGINT forces the shutdown in any stage, also
+    /// in a lame duck: what is in flight is cut off. One within 100 ms of the first signal does not. SIGTERM never forces,
     /// because supervisors and process groups send it twice.
     ///
-    /// It listens from this call on, so call this first. A signal during start-up takes effect when
-    /// [`run`](Self::run) begins, even in a container where the process has PID 1. From then on the signals
-    /// have no other effect. So set a timeout for each wait during start-up, such as that for a database.
+    /// Call it first. From this call on, signals no longer end the process, also if it has PID 1 in a container; one that
+    /// arrives during start-up takes effect in [`run`](Self::run). So bound every wait before that, such as the one for a
+    /// database.
     ///
     /// # Panics
     ///
@@ -262,8 +262,10 @@ impl<O, F> Shutdown<O, F> {
         self
     }
 
-    /// Sets the timeout for closing and draining together. The default is 30 s, which is too long for the
-    /// default grace period of Kubernetes (30 s): set 20 s there.
+    /// Sets the timeout for closing and draining together, from the moment at which the port closes. The default is 30 s.
+    ///
+    /// [In total](#how-long-it-takes), a shutdown takes longer. Kubernetes allows 30 s for all of it, unless
+    /// `terminationGracePeriodSeconds` says otherwise.
     ///
     /// A timeout that is too long for the clock, such as [`Duration::MAX`], means no deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {
