@@ -42,7 +42,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! | next | |
+//! | for | see |
 //! |---|---|
 //! | what happens when, and how long it may take | [`Shutdown`] |
 //! | a test of your own service | [`recipes::testing`] |

@@ -24,7 +24,9 @@
 //! #   let (app, stop) = (Router::new(), async {});
 //!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
 //!     Shutdown::new(&drain, stop)
-//!         .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+//!         .run(|closing| {
+//!             axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//!         })
 //!         .await?;
 //!     Ok(())
 //! }
@@ -107,7 +109,9 @@
 //! let on_control = move || stop.try_send(()); // called by the control handler, perhaps twice
 //! # let _ = on_control;
 //! Shutdown::new(&drain, async move { drop(stopped.recv().await) })
-//!     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+//!     .run(|closing| {
+//!         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//!     })
 //!     .await?;
 //! # Ok(())
 //! # }

@@ -336,7 +336,9 @@
 //! let listener = UntilLameDuck { listener: Some(listener), waiting: Vec::new(), drain: drain.clone() };
 //! Shutdown::new(&drain, stop)
 //!     .lame_duck(Duration::from_secs(1)) // longer than clients take to send their first request
-//!     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+//!     .run(|closing| {
+//!         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//!     })
 //!     .await?;
 //! # Ok(())
 //! # }

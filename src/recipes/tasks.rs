@@ -75,7 +75,8 @@
 //! let worker = tokio::spawn(work(drain.clone(), jobs));
 //! Shutdown::new(&drain, stop)
 //!     .run(async |closing| {
-//!         let server = axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing);
+//!         let server = axum::serve(listener, app.layer(drain.layer()));
+//!         let server = server.with_graceful_shutdown(closing);
 //!         let server = async { server.await.map_err(BoxError::from) };
 //!         let worker = async { worker.await? }; // a panic is an error
 //!         tokio::try_join!(server, worker).map(|_| ())
@@ -130,7 +131,9 @@
 //! Shutdown::new(&drain, token.clone().cancelled_owned())
 //!     // First polled when the shutdown starts: a Ctrl-C that cancelled the token does not force it.
 //!     .force_on(tokio::signal::ctrl_c())
-//!     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+//!     .run(|closing| {
+//!         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//!     })
 //!     .await?;
 //! # Ok(())
 //! # }

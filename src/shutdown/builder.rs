@@ -28,7 +28,9 @@ use crate::drain::Drain;
 /// let listener = TcpListener::bind("0.0.0.0:8080").await?;
 /// shutdown
 ///     .listener(&listener)?
-///     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+///     .run(|closing| {
+///         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+///     })
 ///     .await?;
 /// # Ok(())
 /// # }

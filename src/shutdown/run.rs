@@ -92,7 +92,9 @@ impl<O, F> Shutdown<O, F> {
     /// let stop = async { /* a token, a channel, an API call */ };
     /// let outcome = Shutdown::new(&drain, stop)
     ///     .lame_duck(Duration::from_secs(10))
-    ///     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+    ///     .run(|closing| {
+    ///         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+    ///     })
     ///     .await;
     /// let code = match outcome {
     ///     Ok(report) => {

@@ -294,7 +294,9 @@ impl<O, F> Shutdown<O, F> {
     /// # let stop = async {};
     /// Shutdown::new(&drain, stop)
     ///     .listener(&listener)?
-    ///     .run(|closing| axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing))
+    ///     .run(|closing| {
+    ///         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+    ///     })
     ///     .await?;
     /// # Ok(())
     /// # }
