@@ -30,9 +30,9 @@ const GOODBYE_INTERVAL: Duration = Duration::from_millis(10);
 /// busy for a while.
 const GOODBYES: usize = 256;
 const GOODBYE_PAUSE: Duration = Duration::from_millis(1);
-/// How long a shutdown that waits logs nothing, at most.
+/// How many seconds a shutdown that waits logs nothing, at most.
 #[cfg(feature = "tracing")]
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+const LONGEST_SILENCE: u64 = 30;
 /// How long a server has to end once its watched connections are closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -230,11 +230,10 @@ pub(super) async fn progress(
     _deadline: Option<Instant>,
 ) -> Infallible {
     #[cfg(feature = "tracing")]
-    let mut next = Duration::from_secs(1);
-    #[cfg(feature = "tracing")]
     loop {
-        sleep_until(_since + next).await;
-        next += next.min(LONGEST_SILENCE);
+        let elapsed = _since.elapsed().as_secs();
+        let next = elapsed + elapsed.clamp(1, LONGEST_SILENCE);
+        sleep_until(_since + Duration::from_secs(next)).await;
         let oldest = _drain.oldest(OldestRequests::MAX_SHOWN);
         event!(
             info,

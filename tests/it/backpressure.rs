@@ -14,7 +14,7 @@ use tower::steer::Steer;
 use tower::{Layer, Service, ServiceExt};
 use tower_drain::{Drain, DrainService, Phase};
 
-use crate::support::{Body, Hello, get};
+use crate::support::{Body, Hello, get, spin_until};
 
 fn poll_ready<S: Service<Request<Body>>>(service: &mut S) -> Poll<Result<(), S::Error>> {
     service.poll_ready(&mut Context::from_waker(Waker::noop()))
@@ -300,9 +300,7 @@ fn requests_that_begin_to_wait_race_with_draining() {
         let started = AtomicBool::new(false);
         thread::scope(|scope| {
             let draining = scope.spawn(|| {
-                while !started.load(Ordering::Acquire) {
-                    thread::yield_now();
-                }
+                spin_until(|| started.load(Ordering::Acquire));
                 drain.start_draining();
                 drain.in_flight()
             });

@@ -18,6 +18,7 @@ mod phases;
 mod readiness;
 mod refusal;
 mod release;
+mod server;
 mod shutdown;
 mod sockets;
 mod support;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 const MODULES: [(&str, &[&str]); 6] = [
     ("connection", &["drain"]),
     ("gate", &[]),
-    ("drain", &["gate"]),
+    ("drain", &["gate", "trace"]),
     ("middleware", &["drain", "gate"]),
     // Documentation only.
     ("recipes", &[]),
-    ("shutdown", &["drain", "gate"]),
+    ("shutdown", &["drain", "gate", "trace"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -14,6 +16,28 @@ use tower::{Layer, Service};
 use tower_drain::{DrainLayer, DrainService, Exempt, Refuse, ResponseBody};
 
 pub(crate) type Body = Full<Bytes>;
+
+/// Longer than anything takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lets other tasks run until this is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it never is");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets other threads run until this is so.
+#[track_caller]
+pub(crate) fn spin_until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it never is");
+        thread::yield_now();
+    }
+}
 
 /// The waker of a task that panics when it is woken.
 pub(crate) fn panicking_waker() -> Waker {

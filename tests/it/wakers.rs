@@ -13,7 +13,7 @@ use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceExt};
 use tower_drain::{Drain, Phase};
 
-use crate::support::{Body, Hello, panicking_waker};
+use crate::support::{Body, Hello, panicking_waker, spin_until};
 
 #[test]
 fn a_waker_that_panics_leaves_no_other_task_asleep() {
@@ -80,9 +80,7 @@ fn a_change_during_the_first_poll_is_not_lost() {
     let drains: Vec<_> = (0..TURNS).map(|_| Drain::new()).collect();
     let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wait_for = |count: &AtomicUsize, turn| {
-        while count.load(Ordering::Acquire) < turn {
-            thread::yield_now();
-        }
+        spin_until(|| count.load(Ordering::Acquire) >= turn);
     };
     let mut lost = 0;
     thread::scope(|scope| {
@@ -197,9 +195,7 @@ fn draining_during_a_poll_wakes_or_refuses() {
     let mut lost = 0;
     let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let wait_for = |count: &AtomicUsize, turn| {
-        while count.load(Ordering::Acquire) < turn {
-            thread::yield_now();
-        }
+        spin_until(|| count.load(Ordering::Acquire) >= turn);
     };
     let drains: Vec<_> = (0..20_000).map(|_| Drain::new()).collect();
     let saturated = ConcurrencyLimit::new(Hello, 0);

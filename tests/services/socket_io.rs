@@ -8,7 +8,7 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::RwLock;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::connect_async;
 
 use super::*;
@@ -77,9 +77,12 @@ async fn its_sockets_and_polls_end_when_the_server_closes() {
     }
     assert_eq!(drain.in_flight(), 3);
     let poll = tokio::spawn(async move { http(address, "GET", &path, "").await });
-    while drain.in_flight() < 4 {
-        tokio::task::yield_now().await;
-    }
+    let arrived = async {
+        while drain.in_flight() < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), arrived).await.unwrap();
 
     stop.cancel();
     // The close of Engine.IO, after which a client of Socket.IO connects again.

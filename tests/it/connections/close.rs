@@ -6,98 +6,95 @@ use super::*;
 use crate::http2_peer::{GOAWAY, Peer};
 
 /// Asks the server to leave, closes the one connection that stays, and waits for both to end.
-async fn close(mut server: Server) {
+async fn close(server: Server<()>, mut ends: Ended) {
     server.drain.close();
-    for _ in 0..100 {
-        yield_now().await;
-    }
+    // The accept loop ends at once.
+    server.serving.await.unwrap();
     assert_eq!(server.drain.connections(), 1);
     assert_eq!(server.drain.close_connections(), 1);
-    assert!(is_closed(server.end().await));
-    server.wait_for_connections(0).await;
-    server.wait_for_in_flight(0).await;
-    // The accept loop has ended too.
-    assert!(server.ends.recv().await.is_none());
+    assert!(is_closed(ends.recv().await.unwrap()));
+    until(|| server.drain.connections() + server.drain.in_flight() == 0).await;
+    assert!(ends.recv().await.is_none());
 }
 
 #[tokio::test]
 async fn half_a_request_head_ends() {
-    let server = Server::start().await;
+    let (server, ends) = start().await;
     let mut client = server.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
-    server.wait_for_connections(1).await;
-    close(server).await;
+    server.connections(1).await;
+    close(server, ends).await;
     read_to_end(client).await;
 }
 
 /// hyper-util does not know the protocol yet, and ends the connection when it is asked to leave.
 #[tokio::test]
 async fn half_an_http2_preface_ends_without_close_connections() {
-    let mut server = Server::start().await;
+    let (server, mut ends) = start().await;
     let mut client = server.connect().await;
     client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
-    server.wait_for_connections(1).await;
+    server.connections(1).await;
     server.drain.close();
-    server.end().await.unwrap_err();
+    ends.recv().await.unwrap().unwrap_err();
     assert_eq!(read_to_end(client).await, "");
 }
 
 #[tokio::test]
 async fn a_handler_that_never_answers_ends_with_its_connection() {
-    let server = Server::start().await;
+    let (server, ends) = start().await;
     let mut client = server.connect().await;
     let request = b"GET /never HTTP/1.1\r\nhost: here\r\n\r\n";
     client.write_all(request).await.unwrap();
-    server.wait_for_in_flight(1).await;
-    close(server).await;
+    server.in_flight(1).await;
+    close(server, ends).await;
     assert_eq!(read_to_end(client).await, "");
 }
 
 #[tokio::test]
 async fn an_http1_client_that_has_stopped_reading_ends() {
-    let server = Server::start().await;
+    let (server, ends) = start().await;
     let mut client = server.connect().await;
     let request = b"GET /endless HTTP/1.1\r\nhost: here\r\n\r\n";
     client.write_all(request).await.unwrap();
     let mut first = [0; 12];
     client.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
-    close(server).await;
+    close(server, ends).await;
 }
 
 #[tokio::test]
 async fn an_http2_client_that_opens_no_window_ends() {
-    let server = Server::start().await;
+    let (server, ends) = start().await;
     let mut peer = Peer::connect(server.connect().await).await;
     let stream = peer.send_request_for("/endless").await;
     assert!(peer.is_served(stream).await);
     // The rest of the body does not fit into the window.
-    server.wait_for_in_flight(1).await;
-    close(server).await;
+    server.in_flight(1).await;
+    close(server, ends).await;
 }
 
 #[tokio::test]
 async fn an_http2_peer_that_never_answers_the_ping_ends() {
-    let server = Server::start().await;
+    let (server, ends) = start().await;
     let mut peer = Peer::connect(server.connect().await).await;
     let stream = peer.send_request_for("/never").await;
     assert_eq!(stream, 1);
-    server.wait_for_in_flight(1).await;
+    server.in_flight(1).await;
     server.drain.close();
     let _never_answered = peer.goodbye().await;
-    close(server).await;
+    close(server, ends).await;
     assert!(peer.try_read(GOAWAY).await.is_none());
 }
 
 #[tokio::test]
 async fn only_open_connections_are_closed_and_only_once() {
-    let mut server = Server::start().await;
+    let (server, mut ends) = start().await;
     assert_eq!(server.drain.close_connections(), 0);
     let _clients = [server.connect().await, server.connect().await];
-    server.wait_for_connections(2).await;
+    server.connections(2).await;
     assert_eq!(server.drain.close_connections(), 2);
     for _ in 0..2 {
-        assert!(is_closed(server.end().await));
+        assert!(is_closed(ends.recv().await.unwrap()));
     }
     assert_eq!(server.drain.close_connections(), 0);
 
@@ -106,7 +103,7 @@ async fn only_open_connections_are_closed_and_only_once() {
     later.write_all(request).await.unwrap();
     let answer = read_to_end(later).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    server.end().await.unwrap();
+    ends.recv().await.unwrap().unwrap();
 }
 
 /// A handler may close its own connection, which completes at the same time, with the answer sent.

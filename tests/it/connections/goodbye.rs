@@ -117,21 +117,20 @@ async fn a_connection_without_a_request_is_asked_to_leave_after_a_second_or_when
 }
 
 /// A socket's connection does not read before the runtime has reported what has arrived.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_that_are_in_the_kernel_are_served() {
-    let server = Server::start().await;
+    let (server, _ends) = start().await;
     let mut clients = Vec::new();
     for _ in 0..100 {
         let mut client = std::net::TcpStream::connect(server.address).unwrap();
         clients.push(client.try_clone().unwrap());
-        server.wait_for_connections(clients.len()).await;
+        server.connections(clients.len()).await;
         // A first request, so that the connection is idle and not new.
         client.write_all(GET).unwrap();
         let mut answer = [0; 12];
         client.set_nonblocking(true).unwrap();
-        while client.read(&mut answer).is_err() {
-            yield_now().await;
-        }
+        until(|| client.peek(&mut [0; 12]).is_ok_and(|read| read == 12)).await;
+        client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
     sleep(FIRST_REQUEST).await;
@@ -139,7 +138,7 @@ async fn requests_that_are_in_the_kernel_are_served() {
         client.write_all(GET).unwrap();
     }
     server.drain.close();
-    server.wait_for_connections(0).await;
+    server.connections(0).await;
     for mut client in clients {
         let mut answers = String::new();
         client.set_nonblocking(false).unwrap();

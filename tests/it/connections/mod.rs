@@ -9,12 +9,10 @@ mod wake;
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, stream};
+use futures_util::stream;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -27,9 +25,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
 use tower::{Layer, service_fn};
 use tower_drain::{BoxError, ConnectionClosed, Drain, Reached};
+
+use crate::server::{Server, bind};
+use crate::support::{spin_until, until};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -97,6 +97,7 @@ async fn read_to_end(mut client: impl AsyncRead + Unpin) -> String {
 }
 
 type Ends = mpsc::UnboundedSender<Result<(), BoxError>>;
+type Ended = mpsc::UnboundedReceiver<Result<(), BoxError>>;
 
 /// An accept loop, which returns when it is asked to close. Sends the result of each connection.
 async fn accept(listener: TcpListener, drain: Drain, closing: Reached, ends: Ends) {
@@ -114,57 +115,10 @@ async fn accept(listener: TcpListener, drain: Drain, closing: Reached, ends: End
     }
 }
 
-/// A server with this accept loop, on a port.
-struct Server {
-    drain: Drain,
-    address: SocketAddr,
-    ends: mpsc::UnboundedReceiver<Result<(), BoxError>>,
-}
-
-impl Server {
-    /// Starts the server without a `Shutdown`.
-    async fn start() -> Self {
-        let (server, serve) = Self::new().await;
-        tokio::spawn(serve(server.drain.closing()));
-        server
-    }
-
-    /// Returns the server with the future that serves, for a `Shutdown`.
-    async fn new() -> (Self, impl FnOnce(Reached) -> BoxFuture<'static, ()>) {
-        let drain = Drain::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, ends) = mpsc::unbounded_channel();
-        let accepting = drain.clone();
-        let serve = move |closing| accept(listener, accepting, closing, sender).boxed();
-        (
-            Self {
-                drain,
-                address,
-                ends,
-            },
-            serve,
-        )
-    }
-
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    async fn wait_for_connections(&self, count: usize) {
-        while self.drain.connections() != count {
-            yield_now().await;
-        }
-    }
-
-    async fn wait_for_in_flight(&self, count: usize) {
-        while self.drain.in_flight() != count {
-            yield_now().await;
-        }
-    }
-
-    /// Waits for the end of the next connection.
-    async fn end(&mut self) -> Result<(), BoxError> {
-        self.ends.recv().await.unwrap()
-    }
+/// Starts a server with this accept loop, without a `Shutdown`.
+async fn start() -> (Server<()>, Ended) {
+    let drain = Drain::new();
+    let (sender, ends) = mpsc::unbounded_channel();
+    let accept = |listener| accept(listener, drain.clone(), drain.closing(), sender);
+    (Server::start(&drain, accept).await, ends)
 }

@@ -29,22 +29,27 @@ async fn sleeping_peer(drain: &Drain) -> Peer<DuplexStream> {
 
 #[tokio::test]
 async fn an_accept_loop_that_returns_at_once_cuts_nothing_off() {
-    let (mut server, serve) = Server::new().await;
+    let drain = Drain::new();
+    let (sender, mut ends) = mpsc::unbounded_channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = Shutdown::new(&server.drain, async { stopped.await.unwrap() })
+    let shutdown = Shutdown::new(&drain, async { stopped.await.unwrap() })
         .closing(Duration::MAX)
         .timeout(Duration::MAX);
-    let run = tokio::spawn(shutdown.run(serve));
+    let accepting = drain.clone();
+    let server = Server::start(&drain, |listener| {
+        shutdown.run(|closing| accept(listener, accepting, closing, sender))
+    });
+    let server = server.await;
     let mut peer = Peer::connect(server.connect().await).await;
     stop.send(()).unwrap();
     let ping = peer.goodbye().await;
     // Sent before the client knew: closing lasts as long as its connection.
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
-    assert_eq!(server.drain.phase(), Phase::Closing);
+    assert_eq!(drain.phase(), Phase::Closing);
     peer.answer(ping).await;
-    server.end().await.unwrap();
-    let report = run.await.unwrap().unwrap();
+    ends.recv().await.unwrap().unwrap();
+    let report = server.serving.await.unwrap().unwrap();
     assert!(report.ended_after().is_some());
     assert_eq!(report.refused(), 0);
 }

@@ -1,6 +1,5 @@
 //! An accept loop with tokio-rustls, as `tower_drain::recipes::servers` shows it.
 
-use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,17 +20,12 @@ async fn serve(tls: TlsAcceptor, stream: TcpStream, drain: Drain) -> Result<(), 
     drain.watch(connection.into_owned()).await
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    drain: Drain,
-    closing: Reached,
-) -> io::Result<()> {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, drain: Drain, closing: Reached) {
     let tasks = TaskTracker::new();
     let mut closing = pin!(closing);
     loop {
         let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted?,
+            accepted = listener.accept() => accepted.unwrap(),
             () = &mut closing => break,
         };
         tasks.spawn(serve(tls.clone(), stream, drain.clone()));
@@ -39,7 +33,6 @@ async fn accept(
     drop(listener);
     tasks.close();
     tasks.wait().await;
-    Ok(())
 }
 
 /// Returns both ends, with a certificate for `localhost`.
@@ -63,8 +56,7 @@ fn tls() -> (TlsAcceptor, TlsConnector) {
 async fn running_requests_are_answered_and_half_a_handshake_ends_when_draining_starts() {
     let (acceptor, connector) = tls();
     let drain = Drain::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bind().await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = Shutdown::new(&drain, async { stopped.await.unwrap() })
         .closing(std::time::Duration::MAX)
@@ -79,9 +71,7 @@ async fn running_requests_are_answered_and_half_a_handshake_ends_when_draining_s
     let mut client = connector.connect(name, stream).await.unwrap();
     let request = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\n\r\n";
     client.write_all(request).await.unwrap();
-    while drain.in_flight() == 0 {
-        yield_now().await;
-    }
+    until(|| drain.in_flight() == 1).await;
 
     stop.send(()).unwrap();
     drain.closing().await;
@@ -89,9 +79,7 @@ async fn running_requests_are_answered_and_half_a_handshake_ends_when_draining_s
     let answer = read_to_end(client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("order"), "{answer}");
-    while drain.connections() > 0 {
-        yield_now().await;
-    }
+    until(|| drain.connections() == 0).await;
     assert_eq!(drain.phase(), Phase::Closing, "it waits for the handshake");
     drain.start_draining();
     assert_eq!(read_to_end(half).await, "");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 
+use futures_util::FutureExt;
 use tokio_test::task::{Spawn, spawn};
 use tokio_test::{assert_pending, assert_ready};
 
@@ -81,9 +82,7 @@ fn close_while_polling<F>(
     let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let closed = AtomicUsize::new(0);
     let wait_for = |count: &AtomicUsize, turn| {
-        while count.load(Ordering::Acquire) < turn {
-            thread::yield_now();
-        }
+        spin_until(|| count.load(Ordering::Acquire) >= turn);
     };
     let current = Mutex::new(Drain::new());
     thread::scope(|scope| {

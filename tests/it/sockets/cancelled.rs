@@ -9,8 +9,7 @@ use tower_drain::{RequestStage, Shutdown, ShutdownError, Signal};
 use super::*;
 
 /// `/stuck` never answers, and `/endless` never ends.
-async fn start() -> (Drain, TcpListener, Router) {
-    let drain = Drain::new();
+fn app(drain: &Drain) -> Router {
     let endless = || async {
         let (ticks, body) = mpsc::channel::<Result<Bytes, Infallible>>(1);
         tokio::spawn(async move {
@@ -18,29 +17,20 @@ async fn start() -> (Drain, TcpListener, Router) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(body))
+        Body::from_stream(ReceiverStream::new(body))
     };
-    let router = Router::new()
-        .route("/stuck", get(std::future::pending::<&'static str>))
+    Router::new()
+        .route("/stuck", get(pending::<&'static str>))
         .route("/endless", get(endless))
-        .layer(drain.layer().track_requests());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    (drain, listener, router)
-}
-
-async fn until<T: PartialEq>(what: impl Fn() -> T, is: T) {
-    while what() != is {
-        tokio::task::yield_now().await;
-    }
+        .layer(drain.layer().track_requests())
 }
 
 #[tokio::test]
 async fn over_http_1_the_handler_is_refused_and_the_body_has_no_last_chunk() {
-    let (drain, listener, router) = start().await;
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, router).into_future());
+    let drain = Drain::new();
+    let server = Server::axum(&drain, app(&drain), pending()).await;
     let ask = async |path: &str| {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = server.connect().await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
@@ -49,7 +39,7 @@ async fn over_http_1_the_handler_is_refused_and_the_body_has_no_last_chunk() {
     let mut endless = ask("/endless").await;
     let mut head = [0; 200];
     assert!(endless.read(&mut head).await.unwrap() > 0);
-    until(|| drain.requests().len(), 2).await;
+    until(|| drain.requests().len() == 2).await;
     assert_eq!(drain.cancel(), 2);
 
     let mut refusal = String::new();
@@ -66,23 +56,18 @@ async fn over_http_1_the_handler_is_refused_and_the_body_has_no_last_chunk() {
 
 #[tokio::test]
 async fn over_http_2_the_handler_is_refused_and_the_stream_is_reset() {
-    let (drain, listener, router) = start().await;
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, router).into_future());
-    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
+    let drain = Drain::new();
+    let server = Server::axum(&drain, app(&drain), pending()).await;
+    let mut client = server.http2().await;
     let stuck = tokio::spawn(client.send_request(request2("/stuck")));
     let endless = client.send_request(request2("/endless")).await.unwrap();
-    until(|| drain.requests().len(), 2).await;
+    until(|| drain.requests().len() == 2).await;
     drain.cancel();
     let refusal = stuck.await.unwrap().unwrap();
     assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
     let error = endless.into_body().collect().await.expect_err("complete");
     assert!(!error.is_incomplete_message(), "{error:?}");
-    until(|| drain.in_flight(), 0).await;
+    server.in_flight(0).await;
 }
 
 /// hyper drops a connection whose body fails before the head is flushed.
@@ -101,23 +86,10 @@ async fn the_head_of_a_response_that_is_cancelled_at_once_is_sent() {
                 }))
             }
         };
-        let router = Router::new()
-            .route("/", get(cancel))
-            .layer(drain.layer().track_requests());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(axum::serve(listener, router).into_future());
-        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-        let response = if version == Version::HTTP_2 {
-            let handshake = http2::handshake(TokioExecutor::new(), stream);
-            let (mut client, connection) = handshake.await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request2("/")).await
-        } else {
-            let (mut client, connection) = http1::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request("/")).await
-        };
+        let app = Router::new().route("/", get(cancel));
+        let app = app.layer(drain.layer().track_requests());
+        let server = Server::axum(&drain, app, pending()).await;
+        let response = server.get(version, "/").await;
         let response = response.expect("the head");
         assert_eq!(response.status(), StatusCode::OK);
         response.into_body().collect().await.expect_err("complete");
@@ -127,33 +99,25 @@ async fn the_head_of_a_response_that_is_cancelled_at_once_is_sent() {
 #[tokio::test]
 async fn at_its_deadline_a_shutdown_ends_axum_with_an_endless_stream_open() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        let (drain, listener, router) = start().await;
-        let address = listener.local_addr().unwrap();
+        let drain = Drain::new();
+        let app = app(&drain);
         let (ended, server_ended) = tokio::sync::oneshot::channel();
-        let server = async |closing| {
-            let serve = axum::serve(listener, router).with_graceful_shutdown(closing);
-            let result: io::Result<()> = serve.await;
-            let _ = ended.send(());
-            result
-        };
         let (signal, on) = tokio::sync::oneshot::channel::<Signal>();
-        let shutdown =
-            Shutdown::new(&drain, async { on.await.unwrap() }).timeout(Duration::from_millis(50));
-        let run = tokio::spawn(async move { shutdown.run(server).await });
-        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-        let endless = if version == Version::HTTP_2 {
-            let handshake = http2::handshake(TokioExecutor::new(), stream);
-            let (mut client, connection) = handshake.await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request2("/endless")).await
-        } else {
-            let (mut client, connection) = http1::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request("/endless")).await
-        };
+        let on = async { on.await.unwrap() };
+        let shutdown = Shutdown::new(&drain, on).timeout(Duration::from_millis(50));
+        let server = Server::start(&drain, |listener| {
+            shutdown.run(async |closing| {
+                let serve = axum::serve(listener, app).with_graceful_shutdown(closing);
+                let result: io::Result<()> = serve.await;
+                let _ = ended.send(());
+                result
+            })
+        });
+        let server = server.await;
+        let endless = server.get(version, "/endless").await;
         signal.send(Signal::Terminate).unwrap();
 
-        let error = run.await.unwrap().unwrap_err();
+        let error = server.serving.await.unwrap().unwrap_err();
         let ShutdownError::TimedOut(unfinished) = error else {
             panic!("{error:?}");
         };

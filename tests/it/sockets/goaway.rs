@@ -7,9 +7,7 @@ use super::*;
 use crate::http2_peer::{GOAWAY, HEADERS, Peer};
 
 struct Running {
-    drain: Drain,
-    address: std::net::SocketAddr,
-    run: JoinHandle<Result<ShutdownReport, ShutdownError>>,
+    server: Server<Result<ShutdownReport, ShutdownError>>,
     stop: oneshot::Sender<()>,
     force: oneshot::Sender<()>,
 }
@@ -20,19 +18,17 @@ async fn run() -> Running {
     let router = Router::new()
         .route("/", get(|| async { "hello" }))
         .layer(drain.layer());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let (force, forced) = oneshot::channel::<()>();
     let shutdown = Shutdown::new(&drain, async { stopped.await.unwrap() })
         .force_on(forced)
         .closing(Duration::MAX)
         .timeout(Duration::MAX);
-    let serve = move |closing| axum::serve(listener, router).with_graceful_shutdown(closing);
+    let server = Server::start(&drain, |listener| {
+        shutdown.run(|closing| axum::serve(listener, router).with_graceful_shutdown(closing))
+    });
     Running {
-        drain,
-        address,
-        run: tokio::spawn(shutdown.run(serve)),
+        server: server.await,
         stop,
         force,
     }
@@ -40,12 +36,16 @@ async fn run() -> Running {
 
 #[tokio::test]
 async fn streams_that_cross_the_goodbye_are_served() {
-    let server = run().await;
-    let mut peer = Peer::connect(TcpStream::connect(server.address).await.unwrap()).await;
+    let Running {
+        server,
+        stop,
+        force: _force,
+    } = run().await;
+    let mut peer = Peer::connect(server.connect().await).await;
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
 
-    server.stop.send(()).unwrap();
+    stop.send(()).unwrap();
     let ping = peer.goodbye().await;
     // Sent by a client that the GOAWAY has not reached.
     for _ in 0..3 {
@@ -57,18 +57,22 @@ async fn streams_that_cross_the_goodbye_are_served() {
     let goaway = peer.read(GOAWAY).await;
     assert_eq!(goaway.payload[..4], 7_u32.to_be_bytes(), "the last stream");
     assert!(peer.try_read(HEADERS).await.is_none(), "it closes");
-    let report = server.run.await.unwrap().unwrap();
+    let report = server.serving.await.unwrap().unwrap();
     assert_eq!(report.refused(), 0);
 }
 
 #[tokio::test]
 async fn a_peer_that_ignores_the_goodbye_is_served_while_closing_and_refused_after_it() {
-    let server = run().await;
-    let mut peer = Peer::connect(TcpStream::connect(server.address).await.unwrap()).await;
+    let Running {
+        server,
+        stop,
+        force,
+    } = run().await;
+    let mut peer = Peer::connect(server.connect().await).await;
     let stream = peer.send_request().await;
     assert!(peer.is_served(stream).await);
 
-    server.stop.send(()).unwrap();
+    stop.send(()).unwrap();
     let _never_answered = peer.goodbye().await;
     for _ in 0..3 {
         let stream = peer.send_request().await;
@@ -83,8 +87,8 @@ async fn a_peer_that_ignores_the_goodbye_is_served_while_closing_and_refused_aft
     assert_eq!(server.drain.refused(), 3);
 
     // Nothing is in flight, and the connection keeps the server from ending.
-    server.force.send(()).unwrap();
-    let error = server.run.await.unwrap().unwrap_err();
+    force.send(()).unwrap();
+    let error = server.serving.await.unwrap().unwrap_err();
     assert!(matches!(error, ShutdownError::Forced(left) if left.in_flight() == 0));
 }
 
@@ -94,8 +98,7 @@ async fn a_peer_that_ignores_the_goodbye_is_no_failure() {
     let router = Router::new()
         .route("/", get(|| async {}))
         .layer(drain.layer());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bind().await;
     let (connected, is_connected) = oneshot::channel::<()>();
     let shutdown = Shutdown::new(&drain, async { is_connected.await.unwrap() });
     let run = shutdown

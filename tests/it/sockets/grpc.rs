@@ -15,8 +15,7 @@ async fn start(
     JoinHandle<Result<(), tonic::transport::Error>>,
 ) {
     let (_, health) = tonic_health::server::health_reporter();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bind().await;
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let server = Server::builder()
         .layer(layer)

@@ -16,17 +16,14 @@ async fn ask(address: std::net::SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Starts a server without a graceful shutdown, so that only the headers can close a connection.
+/// Starts a server that is never asked to close, so that only the headers can close a connection.
 async fn start(drain: &Drain, layer: DrainLayer) -> std::net::SocketAddr {
-    let router = Router::new()
+    let app = Router::new()
         .route("/", get(|| async { "hello" }))
-        .route("/slow", get(std::future::pending::<()>))
+        .route("/slow", get(pending::<()>))
         .layer(layer)
         .route_service("/readyz", drain.readiness());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, router).into_future());
-    address
+    Server::axum(drain, app, pending()).await.address
 }
 
 fn assert_closes(answer: &str, status: &str) {
@@ -50,9 +47,7 @@ async fn is_asked_to_close_in_each_kind_of_response() {
     assert_closes(&ask(address, "/readyz").await, "503");
 
     let slow = tokio::spawn(ask(address, "/slow"));
-    while drain.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !drain.requests().is_empty()).await;
     drain.cancel();
     assert_closes(&slow.await.unwrap(), "503");
 

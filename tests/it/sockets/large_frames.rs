@@ -40,7 +40,7 @@ impl Body for Dropped {
 
 #[tokio::test]
 async fn a_large_frame_is_in_flight_until_it_is_written() {
-    for is_http2 in [false, true] {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
         let drain = Drain::new();
         let (dropped, is_dropped) = oneshot::channel();
         let body = std::sync::Mutex::new(Some(Dropped {
@@ -49,27 +49,13 @@ async fn a_large_frame_is_in_flight_until_it_is_written() {
         }));
         let body = Arc::new(body);
         let handler = async move || axum::body::Body::new(body.lock().unwrap().take().unwrap());
-        let router = Router::new()
+        let app = Router::new()
             .route("/", get(handler))
             .layer(drain.layer().track_requests());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         // Not asked to close: on HTTP/2, a connection that is closed while the client sends window updates is reset.
-        tokio::spawn(axum::serve(listener, router).into_future());
-
-        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let server = Server::axum(&drain, app, pending()).await;
         // The client reads the head, and then only as much as it is asked for.
-        let response = if is_http2 {
-            let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
-                .await
-                .unwrap();
-            tokio::spawn(connection);
-            client.send_request(request2("/")).await.unwrap()
-        } else {
-            let (mut client, connection) = http1::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request("/")).await.unwrap()
-        };
+        let response = server.get(version, "/").await.unwrap();
         is_dropped.await.unwrap_err();
         assert_eq!((drain.in_flight(), drain.requests().len()), (1, 1));
         let wait = drain.drain(LONG);

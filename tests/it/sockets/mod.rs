@@ -11,109 +11,60 @@ mod streams;
 mod waiting;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{any, get};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tower_drain::{Drain, DrainLayer, Phase};
 
-use crate::support::text;
+use crate::server::{Server, bind, request, request2};
+use crate::support::{text, until};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// An axum server whose `/slow` waits until the test lets it continue.
-struct Server {
-    drain: Drain,
-    address: std::net::SocketAddr,
-    /// Each permit lets one `/slow` request continue.
-    go_on: Arc<Semaphore>,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-impl Server {
-    async fn start(graceful: bool) -> Self {
-        let drain = Drain::new();
-        let go_on = Arc::new(Semaphore::new(0));
-        let slow = go_on.clone();
-        let router = Router::new()
-            .route("/", get(|| async { "hello" }))
-            .route(
-                "/slow",
-                any(async move || {
-                    slow.acquire().await.unwrap().forget();
-                    "slow hello"
-                }),
-            )
-            .layer(drain.layer());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let closing = drain.closing();
-        let serving = tokio::spawn(async move {
-            let server = axum::serve(listener, router);
-            if graceful {
-                server.with_graceful_shutdown(closing).await
-            } else {
-                server.await
-            }
-        });
-        Self {
-            drain,
-            address,
-            go_on,
-            serving,
-        }
-    }
-
-    async fn http1(&self) -> http1::SendRequest<Empty<Bytes>> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
-    async fn http2(&self) -> http2::SendRequest<Empty<Bytes>> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let io = TokioIo::new(stream);
-        let (client, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
-
-    async fn in_flight(&self, count: usize) {
-        while self.drain.in_flight() != count {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-fn request(path: &str) -> Request<Empty<Bytes>> {
-    let request = Request::get(path).header("host", "localhost");
-    request.body(Empty::new()).unwrap()
-}
-
-fn request2(path: &str) -> Request<Empty<Bytes>> {
-    let request = Request::get(format!("http://localhost{path}"));
-    request.body(Empty::new()).unwrap()
+/// Starts an axum server whose `/slow` waits for a permit of the semaphore. If it is not `graceful`, it is never asked to
+/// close.
+async fn start(graceful: bool) -> (Server, Arc<Semaphore>) {
+    let drain = Drain::new();
+    let go_on = Arc::new(Semaphore::new(0));
+    let wait = go_on.clone();
+    let slow = async move || {
+        wait.acquire().await.unwrap().forget();
+        "slow hello"
+    };
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/slow", any(slow))
+        .layer(drain.layer());
+    let server = if graceful {
+        Server::axum(&drain, app, drain.closing()).await
+    } else {
+        Server::axum(&drain, app, pending()).await
+    };
+    (server, go_on)
 }
 
 #[tokio::test]
 async fn running_requests_are_answered_in_full_and_then_the_server_ends() {
-    let server = Server::start(true).await;
+    let (server, go_on) = start(true).await;
     let mut client = server.http1().await;
     let running = tokio::spawn(client.send_request(request("/slow")));
     server.in_flight(1).await;
     let wait = server.drain.drain(LONG);
-    server.go_on.add_permits(1);
+    go_on.add_permits(1);
     let response = running.await.unwrap().unwrap();
     assert_eq!(response.headers()[CONNECTION], "close");
     assert_eq!(response.headers()[CONTENT_LENGTH], "10");
@@ -127,7 +78,7 @@ async fn running_requests_are_answered_in_full_and_then_the_server_ends() {
 
 #[tokio::test]
 async fn a_new_request_on_a_kept_alive_connection_is_refused_and_the_connection_closed() {
-    let server = Server::start(false).await;
+    let (server, _) = start(false).await;
     let mut client = server.http1().await;
     let response = client.send_request(request("/")).await.unwrap();
     assert!(!response.headers().contains_key(CONNECTION));
@@ -147,7 +98,7 @@ async fn a_new_request_on_a_kept_alive_connection_is_refused_and_the_connection_
 
 #[tokio::test]
 async fn a_lame_duck_answers_and_closes_the_connection() {
-    let server = Server::start(false).await;
+    let (server, _) = start(false).await;
     let mut client = server.http1().await;
     server.drain.lame_duck();
     let response = client.send_request(request("/")).await.unwrap();
@@ -158,7 +109,7 @@ async fn a_lame_duck_answers_and_closes_the_connection() {
 
 #[tokio::test]
 async fn on_http_2_new_streams_are_refused_while_old_ones_finish() {
-    let server = Server::start(false).await;
+    let (server, go_on) = start(false).await;
     let mut client = server.http2().await;
     let running = tokio::spawn(client.send_request(request2("/slow")));
     server.in_flight(1).await;
@@ -167,7 +118,7 @@ async fn on_http_2_new_streams_are_refused_while_old_ones_finish() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(!refused.headers().contains_key(CONNECTION));
     assert_eq!(server.drain.phase(), Phase::Draining);
-    server.go_on.add_permits(1);
+    go_on.add_permits(1);
     let response = running.await.unwrap().unwrap();
     assert_eq!(text(response.into_body()).await, "slow hello");
     assert_eq!(wait.await.unwrap().refused(), 1);
@@ -175,12 +126,12 @@ async fn on_http_2_new_streams_are_refused_while_old_ones_finish() {
 
 #[tokio::test]
 async fn with_graceful_shutdown_an_http_2_connection_finishes_its_streams() {
-    let server = Server::start(true).await;
+    let (server, go_on) = start(true).await;
     let mut client = server.http2().await;
     let running = tokio::spawn(client.send_request(request2("/slow")));
     server.in_flight(1).await;
     let wait = server.drain.drain(LONG);
-    server.go_on.add_permits(1);
+    go_on.add_permits(1);
     let response = running.await.unwrap().unwrap();
     assert_eq!(text(response.into_body()).await, "slow hello");
     wait.await.unwrap();
@@ -190,7 +141,7 @@ async fn with_graceful_shutdown_an_http_2_connection_finishes_its_streams() {
 /// As shown in the documentation of `Drain::close`.
 #[tokio::test]
 async fn without_a_shutdown_the_server_closes_before_the_drain() {
-    let mut server = Server::start(true).await;
+    let (mut server, go_on) = start(true).await;
     let mut client = server.http1().await;
     let running = tokio::spawn(client.send_request(request("/slow")));
     server.in_flight(1).await;
@@ -198,7 +149,7 @@ async fn without_a_shutdown_the_server_closes_before_the_drain() {
     let ended = tokio::time::timeout(Duration::from_millis(20), &mut server.serving).await;
     assert!(ended.is_err(), "it has a request in flight");
     let wait = server.drain.drain(LONG);
-    server.go_on.add_permits(1);
+    go_on.add_permits(1);
     let response = running.await.unwrap().unwrap();
     assert_eq!(text(response.into_body()).await, "slow hello");
     assert_eq!(wait.await.unwrap().in_flight_at_start(), 1);
@@ -207,7 +158,7 @@ async fn without_a_shutdown_the_server_closes_before_the_drain() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_is_not_waited_for() {
-    let server = Server::start(false).await;
+    let (server, _) = start(false).await;
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (mut client, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
@@ -223,39 +174,14 @@ async fn a_client_that_hangs_up_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_streaming_body_is_in_flight_to_its_end() {
-    for http2 in [false, true] {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
         let drain = Drain::new();
         let (chunks, body) = mpsc::channel::<Result<Bytes, Infallible>>(1);
-        let body = std::sync::Mutex::new(Some(body));
-        let stream = Arc::new(body);
-        let router = Router::new()
-            .route(
-                "/",
-                get(async move || {
-                    let chunks = stream.lock().unwrap().take().unwrap();
-                    axum::body::Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(
-                        chunks,
-                    ))
-                }),
-            )
-            .layer(drain.layer());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serve = axum::serve(listener, router).with_graceful_shutdown(drain.closing());
-        let serving = tokio::spawn(serve.into_future());
-
-        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
-        let response = if http2 {
-            let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream)
-                .await
-                .unwrap();
-            tokio::spawn(connection);
-            client.send_request(request2("/")).await.unwrap()
-        } else {
-            let (mut client, connection) = http1::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            client.send_request(request("/")).await.unwrap()
-        };
+        let body = Arc::new(std::sync::Mutex::new(Some(ReceiverStream::new(body))));
+        let stream = async move || Body::from_stream(body.lock().unwrap().take().unwrap());
+        let app = Router::new().route("/", get(stream)).layer(drain.layer());
+        let server = Server::axum(&drain, app, drain.closing()).await;
+        let response = server.get(version, "/").await.unwrap();
         let mut body = response.into_body();
         let mut wait = tokio_test::task::spawn(drain.drain(LONG));
         for _ in 0..3 {
@@ -270,6 +196,6 @@ async fn a_streaming_body_is_in_flight_to_its_end() {
         let rest = body.collect().await.expect("a cut body");
         assert!(rest.to_bytes().is_empty());
         wait.await.unwrap();
-        serving.await.unwrap().unwrap();
+        server.serving.await.unwrap().unwrap();
     }
 }

@@ -1,7 +1,5 @@
 //! Event streams with an end and without: one ends by itself, the other at its goodbye.
 
-use std::future::pending;
-
 use axum::body::Body;
 use axum::routing::post;
 use http_body_util::channel::Channel;
@@ -46,8 +44,7 @@ async fn an_answer_that_is_a_stream_of_events_is_complete() {
         .route("/completions", post(completions))
         .route("/events", get(endless))
         .layer(drain.layer().end_streams(is_event_stream));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bind().await;
     let closed = drain.closing();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let on = async { _ = stopped.await };

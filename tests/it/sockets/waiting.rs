@@ -33,9 +33,7 @@ impl Gate {
 
 /// Waits until all requests are in flight, starts draining, and lets them continue.
 async fn drain_while_they_wait(drain: &Drain, gate: &Gate) {
-    while drain.in_flight() < REQUESTS {
-        tokio::task::yield_now().await;
-    }
+    until(|| drain.in_flight() == REQUESTS).await;
     drain.close();
     drain.start_draining();
     assert_eq!(drain.in_flight(), REQUESTS);
@@ -43,12 +41,9 @@ async fn drain_while_they_wait(drain: &Drain, gate: &Gate) {
 }
 
 /// Sends requests, each on a connection of its own, and returns how many were served.
-async fn served(address: std::net::SocketAddr) -> usize {
+async fn served<T: Send + 'static>(server: &Server<T>) -> usize {
     let one = async || {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let response = client.send_request(request("/slow")).await.unwrap();
+        let response = server.get(Version::HTTP_11, "/slow").await.unwrap();
         response.status() == StatusCode::OK && text(response.into_body()).await == "done"
     };
     let all = futures_util::future::join_all((0..REQUESTS).map(|_| one())).await;
@@ -62,17 +57,14 @@ async fn in_an_axum_router_behind_one_stack_of_layers() {
     let layers = ServiceBuilder::new()
         .layer(drain.layer())
         .layer(ConcurrencyLimitLayer::new(LIMIT));
-    let router = Router::new()
+    let app = Router::new()
         .route("/slow", get(async move || slow.pass().await))
         .layer(layers);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = axum::serve(listener, router).with_graceful_shutdown(drain.closing());
-    let server = tokio::spawn(server.into_future());
-    let (served, ()) = tokio::join!(served(address), drain_while_they_wait(&drain, &gate));
+    let server = Server::axum(&drain, app, drain.closing()).await;
+    let (served, ()) = tokio::join!(served(&server), drain_while_they_wait(&drain, &gate));
     assert_eq!(served, REQUESTS);
     drain.drained().await;
-    server.await.unwrap().unwrap();
+    server.serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -86,10 +78,8 @@ async fn in_an_accept_loop_with_watched_connections() {
             let slow = slow.clone();
             async move { Ok::<_, Infallible>(http::Response::new(slow.pass().await.to_owned())) }
         }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let watch = drain.clone();
-    tokio::spawn(async move {
+    let server = Server::start(&drain, async move |listener: TcpListener| -> Infallible {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let service = TowerToHyperService::new(service.clone());
@@ -97,8 +87,9 @@ async fn in_an_accept_loop_with_watched_connections() {
             let connection = server.serve_connection(TokioIo::new(stream), service);
             tokio::spawn(watch.watch(connection.into_owned()));
         }
-    });
-    let (served, ()) = tokio::join!(served(address), drain_while_they_wait(&drain, &gate));
+    })
+    .await;
+    let (served, ()) = tokio::join!(served(&server), drain_while_they_wait(&drain, &gate));
     assert_eq!(served, REQUESTS);
     drain.drained().await;
 }
@@ -118,8 +109,7 @@ async fn in_a_tonic_server_with_two_layers() {
             }
         })
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = bind().await;
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let server = tonic::transport::Server::builder()
         .layer(drain.layer())

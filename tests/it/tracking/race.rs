@@ -1,7 +1,7 @@
 //! Cancelling, again and again and from several threads.
 
 use super::*;
-use crate::support::panicking_waker;
+use crate::support::{panicking_waker, spin_until};
 
 #[test]
 fn each_request_is_cancelled_once_and_later_requests_are_not() {
@@ -182,9 +182,7 @@ fn cancelling_while_draining_misses_no_request_that_is_being_admitted() {
         let started = AtomicUsize::new(0);
         let meet = || {
             started.fetch_add(1, Ordering::AcqRel);
-            while started.load(Ordering::Acquire) < 2 {
-                thread::yield_now();
-            }
+            spin_until(|| started.load(Ordering::Acquire) == 2);
         };
         let mut response = thread::scope(|scope| {
             scope.spawn(|| {

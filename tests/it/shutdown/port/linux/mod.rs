@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::support::spin_until;
 
 /// Polls until the kernel's answers have led to this phase. The clock does not move.
 #[track_caller]
@@ -55,9 +56,7 @@ pub(in crate::shutdown::port) fn assert_silent(address: SocketAddr) {
     let silent = connecting(address);
     let other = local();
     let control = connecting(other.local_addr().unwrap());
-    while !is_connected(&control) {
-        thread::yield_now();
-    }
+    spin_until(|| is_connected(&control));
     assert!(!is_connected(&silent), "it has been answered");
     assert!(
         silent.take_error().unwrap().is_none(),
