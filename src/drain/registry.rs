@@ -2,10 +2,23 @@
 //!
 //! A drain has one registry, created when a layer first asks for it. Like a gate it is `&'static`, so that
 //! services hold it without a reference count, and it is reused once its drain has been drained. It is
-//! sharded like a gate, so that each thread writes to its own shard. Readers lock one shard at a time, and
-//! wake nothing while they hold it.
+//! sharded like a gate, so that each thread writes to its own shard.
 //!
-//! Locks are taken in this order: a shard, then one of its slots. No code of others runs under them.
+//! # Invariants
+//!
+//! 1. A slot that is marked as used has a request, for all who lock its shard and then the slot.
+//! 2. A request is cancelled once: by the reader that finds it, or as it is inserted, if a final cancel came first.
+//! 3. A registry on the free list has no request, and no service writes to it.
+//!
+//! # Locks
+//!
+//! In this order; none is taken under one that comes later:
+//!
+//! 1. The free list. Nothing else is locked under it.
+//! 2. One shard.
+//! 3. One of its slots.
+//!
+//! Under none of them does code of others run: wakers are taken out, and woken and dropped outside.
 
 use std::mem;
 use std::sync::{Mutex, OnceLock};

@@ -26,11 +26,25 @@
 //! `benches/per_request.rs` compares this with a single static word, which is the floor, and with other
 //! crates. Most of them use one word behind an `Arc`: as fast on one core, several times slower on two.
 //!
+//! # Invariants
+//!
+//! `word.rs` has those of the words, which `tests/loom.rs` checks. Besides:
+//!
+//! 1. A gate is used by one drain, or is on the free list, or is leaked. Only a drained gate goes on the list, and each use
+//!    is a generation of its own: services of an earlier one are refused, and its permits are gone.
+//! 2. The phase changes under the lock of the history only. The waiters are woken after that, without a lock.
+//! 3. A task that waits registers its waker before it looks. A thread that makes a change wakes after it.
+//! 4. A goodbye comes at its time in the second half of a lame duck, or with closing, and never twice.
+//!
 //! # Locks
 //!
-//! A thread that holds the history takes no other lock but those of the last arrivals and, to reuse a gate, that of the
-//! goodbyes. The locks of the waiters, of the
-//! goodbyes and of the last arrivals are held alone, and run no code of others.
+//! In this order; none is taken under one that comes later:
+//!
+//! 1. The free list. Nothing else is locked under it.
+//! 2. The history.
+//! 3. The goodbyes, the last arrival of a shard, the waiters: one of them at a time.
+//!
+//! Under none of them does code of others run: wakers are cloned, woken and dropped outside.
 
 mod goodbye;
 mod handle;
