@@ -7,7 +7,7 @@
 //!
 //! # axum
 //!
-//! `cargo add tower-drain --features listener,signal`. The layer goes on where the server is made, so that it covers every
+//! `cargo add tower-drain --features listener,signal,tracing`. The layer goes on where the server is made, so that it covers every
 //! route:
 //!
 //! ```no_run
@@ -188,6 +188,9 @@
 //!
 //! - A response that is cut off on HTTP/1.0 looks complete. nginx speaks HTTP/1.0 to its upstreams unless
 //!   `proxy_http_version 1.1` is set or its version is recent.
+//! - To the kernel, a TLS handshake is data like a request. A client that has done one, and has not sent its first
+//!   request when the server is asked to close, is lost, unless [`settle`](Shutdown::settle) is longer than it pauses, or
+//!   the connection is [watched](Drain::watch) and it pauses for less than a second.
 //! - A client that is uploading when it gets an early response may see the connection reset instead.
 //! - While every worker thread is blocked, signals go unnoticed and deadlines are missed.
 //! - Health checks and metrics that must be reachable to the end belong on a port of their own: spawn its server

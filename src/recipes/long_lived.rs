@@ -92,9 +92,8 @@
 //! # type Events = tokio_stream::Pending<Result<Event, std::convert::Infallible>>;
 //! # let drain = tower_drain::Drain::new();
 //! # let events = || async { Sse::new(tokio_stream::pending()) as Sse<Events> };
-//! let app: Router = Router::new()
-//!     .route("/events", get(events))
-//!     .layer(drain.layer().end_streams(is_event_stream));
+//! let app = Router::new().route("/events", get(events));
+//! let app: Router = app.layer(drain.layer().end_streams(is_event_stream)); // where the server is made
 //! ```
 //!
 //! Streams that answer a `POST` are not ended: those of language models and of MCP have an end, and are waited for. If a

@@ -49,7 +49,8 @@ impl ShutdownReport {
         self.refused
     }
 
-    /// Returns the time from asking the server to close until nothing was in flight.
+    /// Returns the time from asking the server to close until new requests were refused and nothing was in flight. If the
+    /// server has not ended, closing is in it.
     pub fn drained_after(&self) -> Duration {
         self.drained_after
     }
