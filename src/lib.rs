@@ -222,7 +222,7 @@
 //!
 //! | level | events |
 //! |---|---|
-//! | info | each change of phase, the start of a [`Shutdown`], its progress while it closes and drains (after 1, 2, 4, 8 and 16 seconds, later each half minute), and its end if nothing was cut off |
+//! | info | each change of phase, the start of a [`Shutdown`], its progress while it closes and drains (after 1, 2, 4, 8 and 16 seconds, later each half minute), and its end if nothing was cut off: "shutdown finished" |
 //! | warn | a timeout, a forced stop, connections that were abandoned, clients that have not acknowledged everything |
 //! | error | a server that failed |
 //! | debug | each refusal; a port without a filter, or about which the kernel cannot be asked |

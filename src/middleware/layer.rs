@@ -17,8 +17,8 @@ use crate::drain::Drain;
 /// Where the server is made: `axum::serve(listener, app.layer(drain.layer()))`. In axum, `.layer` covers only the routes
 /// that the router has by then; one that is added later is neither counted nor waited for.
 ///
-/// Around timeouts, authentication and tracing: the drain does not wait for layers outside of it. CORS, gRPC-Web and
-/// compression go outside; [the order of layers](crate::recipes#the-order-of-layers) shows a whole stack. In a
+/// Around timeouts and authentication: the drain does not wait for layers outside of it. CORS, gRPC-Web, compression and
+/// logging go outside; [the order of layers](crate::recipes#the-order-of-layers) shows a whole stack. In a
 /// `ServiceBuilder`, the first layer is the outermost. A request should pass a drain's layer only once. If it passes two,
 /// the inner one may refuse a request that the outer one has admitted.
 ///
@@ -185,8 +185,11 @@ impl<R, E> DrainLayer<R, E> {
     /// Puts a clone of each request's [`Permit`](crate::Permit) into its extensions, for a handler whose
     /// work outlives the response: an upgraded connection, a spawned task.
     ///
+    /// Without this setting, and for exempt requests, there is no permit: axum answers 500 if a handler asks for an
+    /// `Extension<Permit>`.
+    ///
     /// The clone adds one to [`Drain::in_flight`] until the handler drops it or the request. So a request that
-    /// a handler keeps counts as two. Extensions allocate. Exempt requests get no permit. If layers of several drains
+    /// a handler keeps counts as two. Extensions allocate. If layers of several drains
     /// share their permits, such as a tenant's inside of the server's, the permit belongs to all of them.
     ///
     /// # Examples

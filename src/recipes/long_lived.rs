@@ -26,7 +26,8 @@
 //!
 //! The layer does not see an upgraded connection, and nothing cancels it at the deadline. So:
 //!
-//! - Move the request's own permit into it, with [`share_permit`](crate::DrainLayer::share_permit).
+//! - Move the request's own permit into it, with [`share_permit`](crate::DrainLayer::share_permit). Without that setting,
+//!   axum answers 500.
 //! - Say goodbye with 1001, and then read until the client's own close, for a bounded time. If a socket is dropped while
 //!   data from the client is unread, the system resets the connection, and the client sees 1006.
 //! - Never send without a bound: a client that does not read would hold up the shutdown until its deadline.
@@ -34,8 +35,9 @@
 //! Messages that arrive during the close are lost. The client sends them again when it has reconnected.
 //!
 //! ```
-//! # use std::pin::pin;
-//! # use std::time::Duration;
+//! use std::pin::pin;
+//! use std::time::Duration;
+//!
 //! use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 //! use axum::extract::{Extension, State};
 //! # use axum::{Router, response::Response, routing::any};
@@ -45,7 +47,7 @@
 //! const PATIENCE: Duration = Duration::from_secs(2);
 //!
 //! async fn upgrade(
-//!     State(drain): State<Drain>,
+//!     State(drain): State<Drain>, // by `FromRef` from a larger state
 //!     Extension(permit): Extension<Permit>,
 //!     upgrade: WebSocketUpgrade,
 //! ) -> Response {

@@ -37,13 +37,16 @@
 //!     let _guard = start_logging(); // for example `tracing_appender::non_blocking(..)`
 //!     let runtime = Runtime::new()?;
 //!     let outcome = runtime.block_on(serve());
+//!     if let Err(error) = &outcome {
+//!         tracing::error!("{error:#}"); // into the log too: not every error has an event
+//!     }
 //!     runtime.shutdown_timeout(Duration::from_secs(1)); // for blocking tasks that have not ended
 //!     outcome
 //! }
 //! ```
 //!
-//! With the feature `tracing`, the crate logs a timeout as an event. If `main` returns the error, it is printed to
-//! stderr as well.
+//! With the feature `tracing`, the crate logs timeouts and failed servers. It knows nothing of what happens before `run`,
+//! such as a port in use.
 //!
 //! # What comes after `run`
 //!

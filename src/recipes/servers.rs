@@ -16,6 +16,8 @@
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let drain = Drain::new();
 //! Shutdown::new(&drain, stop)
+//!     .listener(&port)?
+//!     .listener(&internal_port)?
 //!     .run(async |closing| {
 //!         let public = axum::serve(port, public.layer(drain.layer()));
 //!         let public = public.with_graceful_shutdown(closing.clone());
@@ -29,12 +31,32 @@
 //! ```
 //!
 //! If their errors differ, `async { server.await.map_err(BoxError::from) }` makes them the same:
-//! `examples/two_servers.rs` does so for axum and tonic. A port for probes and metrics needs none of this: spawn its server
-//! before `run`, and it is open to the end.
+//! `examples/two_servers.rs` does so for axum and tonic. Both ports close together.
+//!
+//! # A port that stays open
+//!
+//! Probes, metrics and a status page should answer to the end. Spawn their server before `run`, and pass its listener to
+//! nothing. It ends with the process:
+//!
+//! ```no_run
+//! # async fn example(drain: tower_drain::Drain) -> std::io::Result<()> {
+//! # use axum::{Router, routing::get};
+//! let status = drain.clone();
+//! let admin = Router::new()
+//!     .route_service("/readyz", drain.readiness())
+//!     .route("/livez", get(|| async { "alive\n" }))
+//!     .route("/status", get(async move || format!("{:?}\n", status.status())));
+//! let port = tokio::net::TcpListener::bind("0.0.0.0:9090").await?;
+//! tokio::spawn(axum::serve(port, admin).into_future());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With a layer of the drain around some of its routes, their requests are waited for, too.
 //!
 //! # tonic and axum on one port
 //!
-//! tonic's routes become a part of axum's router, and the layer goes around both. The health service is what readiness is
+//! tonic's routes become a part of axum's router (with axum's feature `http2`), and the layer goes around both. The health service is what readiness is
 //! to HTTP: it says NOT_SERVING from the lame duck on. It is exempt, because its `Watch` never ends, and it is cleared in
 //! closing, which ends each `Watch`. Forget that, and each deploy waits for [`flush`](crate::Shutdown::flush).
 //!
@@ -50,10 +72,15 @@
 //! let (mut health, health_service) = tonic_health::server::health_reporter();
 //! let leaving = drain.clone();
 //! tokio::spawn(async move {
+//!     let services = [""]; // the whole server; and `GreeterServer::<()>::NAME`, if it is checked by name
 //!     leaving.reached(Phase::LameDuck).await;
-//!     health.set_service_status("", ServingStatus::NotServing).await; // and each service that is checked by name
+//!     for service in services {
+//!         health.set_service_status(service, ServingStatus::NotServing).await;
+//!     }
 //!     leaving.closing().await;
-//!     health.clear_service_status("").await;
+//!     for service in services {
+//!         health.clear_service_status(service).await;
+//!     }
 //! });
 //! let grpc = Routes::new(health_service); // .add_service(GreeterServer::new(..))
 //! let app = Router::new()
@@ -62,6 +89,7 @@
 //! let is_check =
 //!     |request: &axum::extract::Request| request.uri().path().starts_with("/grpc.health.v1.");
 //! Shutdown::new(&drain, stop)
+//!     .listener(&listener)?
 //!     .run(|closing| {
 //!         let app = app.layer(drain.layer().exempt(is_check));
 //!         axum::serve(listener, app).with_graceful_shutdown(closing)
@@ -85,9 +113,9 @@
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let drain = Drain::new();
 //! let listener = std::net::TcpListener::bind("0.0.0.0:8443")?;
-//! // Before the server takes it: `Shutdown::listener(&listener)`.
+//! let shutdown = Shutdown::new(&drain, stop).listener(&listener)?;
 //! let server = axum_server::from_tcp_rustls(listener, tls)?; // or `from_tcp(listener)`
-//! Shutdown::new(&drain, stop)
+//! shutdown
 //!     .run(|closing| {
 //!         let handle = Handle::new();
 //!         let leave = handle.clone();
@@ -198,17 +226,17 @@
 //!
 //! # An accept loop with TLS
 //!
-//! With tokio-rustls on hyper-util, do the handshake in the connection's own task, so that a slow client does not
-//! keep others from being accepted. [`Drain::watch`](crate::Drain::watch) does not cover the
-//! handshake, so the server waits for these tasks itself. A handshake that is not complete when draining starts
-//! is dropped, because its client has sent no request:
+//! With tokio-rustls on hyper-util (feature `hyper-util`), do the handshake in the connection's own task, so that a slow
+//! client does not keep others from being accepted. [`Drain::watch`](crate::Drain::watch) does not cover the handshake, so
+//! the server waits for these tasks itself. A handshake that is not complete a second after the server was asked to close is
+//! dropped: its client has sent no request.
 //!
 //! ```
 //! # #[cfg(feature = "hyper-util")]
 //! # mod example {
 //! # use std::{pin::pin, time::Duration};
 //! # use axum::Router;
-//! # use hyper_util::rt::{TokioExecutor, TokioIo};
+//! # use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 //! # use hyper_util::server::conn::auto;
 //! # use hyper_util::service::TowerToHyperService;
 //! # use tokio::net::{TcpListener, TcpStream};
@@ -223,20 +251,28 @@
 //!     app: Router,
 //!     drain: Drain,
 //! ) -> Result<(), BoxError> {
+//!     let leaving = async {
+//!         drain.closing().await;
+//!         sleep(Duration::from_secs(1)).await;
+//!     };
 //!     let stream = tokio::select! {
 //!         stream = timeout(Duration::from_secs(10), tls.accept(stream)) => stream??,
-//!         () = drain.draining() => return Ok(()),
+//!         () = leaving => return Ok(()),
 //!     };
 //!     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
 //!     let mut builder = auto::Builder::new(TokioExecutor::new());
 //!     if is_http2 {
 //!         builder = builder.http2_only();
 //!     }
+//!     // A request head has 30 s, and a peer that has gone is noticed.
+//!     builder.http1().timer(TokioTimer::new());
+//!     let interval = Duration::from_secs(20);
+//!     builder.http2().timer(TokioTimer::new()).keep_alive_interval(interval);
 //!     let service = TowerToHyperService::new(app);
 //!     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
 //!     let mut connection = drain.watch(connection.into_owned());
 //!     if is_http2 {
-//!         connection = connection.spread_goodbye();
+//!         connection = connection.spread_goodbye(); // GOAWAYs one by one, in the lame duck
 //!     }
 //!     connection.await
 //! }
@@ -262,7 +298,12 @@
 //!             sleep(Duration::from_millis(100)).await; // no descriptor is left, or the client has gone
 //!             continue;
 //!         };
-//!         tasks.spawn(serve(tls.clone(), stream, app.clone(), drain.clone()));
+//!         let served = serve(tls.clone(), stream, app.clone(), drain.clone());
+//!         tasks.spawn(async {
+//!             if let Err(error) = served.await {
+//!                 tracing::debug!("connection: {error}");
+//!             }
+//!         });
 //!     }
 //!     drop(listener);
 //!     tasks.close();

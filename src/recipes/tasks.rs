@@ -2,58 +2,71 @@
 //!
 //! | a task | ends | who waits for it |
 //! |---|---|---|
-//! | [takes jobs that handlers queue](#a-queue-inside-the-process) | when no job is left | the drain, by a permit for each job |
-//! | [takes jobs from outside](#a-worker-that-may-die): a broker, a timer | on [`closing`](crate::Drain::closing), after the job in hand | `run`, which it also ends if it fails |
+//! | [takes jobs that handlers queue](#jobs-that-handlers-queue) | when the server has ended and no job is left | `run`, and the drain by a permit for each job |
+//! | [takes jobs from outside](#jobs-from-outside): a broker, a timer | on [`closing`](crate::Drain::closing), after the job in hand | `run`, and the drain by a permit |
 //! | [requests depend on it](#tasks-that-end-after-the-requests): a cache, a connection | after `run` | you, with a timeout |
 //! | can be continued elsewhere | [at its goodbye](crate::recipes::long_lived#jobs) | the drain, by a permit |
 //!
-//! # A queue inside the process
+//! # A worker
 //!
-//! If handlers queue jobs for a worker, send a permit with each job. The drain then waits for the jobs too. Let the worker
-//! run until [`Shutdown::run`] has returned, not only until the server closes:
+//! A server without its worker should not go on. So join the two inside of `run`: if the worker fails or panics, the
+//! shutdown starts, requests in flight are answered, and `run` returns the worker's error as
+//! [`ShutdownError::Server`](crate::ShutdownError::Server).
 //!
-//! ```
+//! ## Jobs that handlers queue
+//!
+//! Send a permit with each job, so that the drain waits for the jobs too. The worker ends when it has done all jobs and no
+//! sender is left: the app has the only one, and is dropped when the server has ended.
+//!
+//! ```no_run
 //! # use axum::{Extension, Router, http::StatusCode, routing::post};
+//! # use tokio::net::TcpListener;
 //! # use tokio::sync::mpsc;
-//! use tower_drain::{Drain, Permit};
+//! use tower_drain::{BoxError, Drain, Permit, Shutdown};
 //!
-//! async fn work(mut jobs: mpsc::Receiver<(u32, Permit)>) {
+//! async fn work(mut jobs: mpsc::Receiver<(u32, Permit)>) -> Result<(), BoxError> {
 //!     while let Some((job, permit)) = jobs.recv().await {
-//!         println!("job {job}");
+//!         println!("job {job}"); // an error here, by `?`, or a panic ends the server
 //!         drop(permit);
 //!     }
+//!     Ok(())
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
-//! # let drain = Drain::new();
+//! # async fn example(listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+//! let drain = Drain::new();
 //! let (queue, jobs) = mpsc::channel(100);
-//! tokio::spawn(work(jobs));
+//! let worker = tokio::spawn(work(jobs));
 //! let enqueue = async move |Extension(permit): Extension<Permit>| {
 //!     match queue.send((7, permit)).await {
 //!         Ok(()) => StatusCode::ACCEPTED,
 //!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR, // the worker has died
 //!     }
 //! };
-//! let app: Router = Router::new().route("/jobs", post(enqueue));
-//! let app: Router = app.layer(drain.layer().share_permit()); // where the server is made
+//! let app = Router::new().route("/jobs", post(enqueue));
+//! Shutdown::new(&drain, stop)
+//!     .run(async |closing| {
+//!         let app = app.layer(drain.layer().share_permit());
+//!         let server = axum::serve(listener, app).with_graceful_shutdown(closing);
+//!         let server = async { server.await.map_err(BoxError::from) };
+//!         let worker = async { worker.await? }; // a panic is an error
+//!         tokio::try_join!(server, worker).map(|_| ())
+//!     })
+//!     .await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
-//! `in_flight()` counts permits, clones included: with `share_permit`, a running request has two and more. Jobs have no
-//! name in errors and events.
+//! `in_flight()` counts permits, clones included: a request whose handler keeps its permit counts twice. Jobs have no
+//! name in errors and events. As the worker is a part of the server, closing lasts while it works, up to its 5 s.
 //!
-//! # A worker that may die
+//! ## Jobs from outside
 //!
-//! A server without its worker should not go on. Join the two inside of `run`: if the worker fails or panics, the
-//! shutdown starts, requests in flight are answered, and `run` returns the worker's error. A worker that ends without an
-//! error, on [`closing`](crate::Drain::closing), ends nothing else:
+//! A worker that takes jobs from a broker or a timer takes no more on [`closing`](crate::Drain::closing), and holds a permit
+//! for the job in hand. Join it as above:
 //!
-//! ```no_run
-//! # use axum::Router;
-//! # use tokio::net::TcpListener;
+//! ```
 //! # use tokio::sync::mpsc;
-//! use tower_drain::{BoxError, Drain, Shutdown};
+//! use tower_drain::{BoxError, Drain};
 //!
 //! async fn work(drain: Drain, mut jobs: mpsc::Receiver<u32>) -> Result<(), BoxError> {
 //!     let mut closing = std::pin::pin!(drain.closing());
@@ -68,26 +81,38 @@
 //!     }
 //!     Ok(())
 //! }
-//!
-//! # async fn example(app: Router, listener: TcpListener, stop: impl Future<Output = ()>, jobs: mpsc::Receiver<u32>)
-//! # -> Result<(), Box<dyn std::error::Error>> {
-//! let drain = Drain::new();
-//! let worker = tokio::spawn(work(drain.clone(), jobs));
-//! Shutdown::new(&drain, stop)
-//!     .run(async |closing| {
-//!         let server = axum::serve(listener, app.layer(drain.layer()));
-//!         let server = server.with_graceful_shutdown(closing);
-//!         let server = async { server.await.map_err(BoxError::from) };
-//!         let worker = async { worker.await? }; // a panic is an error
-//!         tokio::try_join!(server, worker).map(|_| ())
-//!     })
-//!     .await?;
-//! # Ok(())
-//! # }
 //! ```
 //!
-//! There is no lame duck then: a load balancer learns of it by refused connections. If it should have one, let the worker's
-//! end start the shutdown, as [another signal](crate::recipes::process#other-signals) does.
+//! ## With a lame duck
+//!
+//! If the joined worker dies, there is no lame duck: a load balancer learns of it by refused connections. If it should have
+//! one, let the worker's end start the shutdown, beside the signals, and do not join it:
+//!
+//! ```no_run
+//! # #[cfg(feature = "signal")]
+//! # async fn example(work: impl Future<Output = ()> + Send + 'static) {
+//! use tokio_util::sync::CancellationToken;
+//! use tower_drain::{Drain, Shutdown, Signal, signal};
+//!
+//! let drain = Drain::new();
+//! let died = CancellationToken::new();
+//! let guard = died.clone().drop_guard();
+//! let worker = tokio::spawn(async move {
+//!     let _guard = guard; // dropped on each way out, also by a panic
+//!     work.await
+//! });
+//! let signal = signal::shutdown();
+//! let on = async move {
+//!     tokio::select! {
+//!         signal = signal => signal,
+//!         () = died.cancelled() => Signal::Terminate,
+//!     }
+//! };
+//! let shutdown = Shutdown::new(&drain, on).force_on(tokio::signal::ctrl_c());
+//! // ... and after `run`, what it ended with: `timeout(Duration::from_secs(5), worker).await`
+//! # let _ = (shutdown, worker);
+//! # }
+//! ```
 //!
 //! # Tasks that end after the requests
 //!

@@ -72,7 +72,8 @@
 //!
 //! # The whole sequence, over a port
 //!
-//! [`Shutdown::new`](crate::Shutdown::new) takes what a test can send instead of a signal:
+//! [`Shutdown::new`](crate::Shutdown::new) takes what a test can send instead of a signal. In a plain `#[tokio::test]`: with
+//! `start_paused`, the clock runs on whenever only a socket or the kernel is waited for.
 //!
 //! ```
 //! # use std::time::Duration;

@@ -248,13 +248,13 @@ impl<O, F> Shutdown<O, F> {
             }
             Err(cut) => Err(session.cut_short(cut, since, &mut port).await),
         };
-        if let Some(error) = ended.take_error() {
-            return Err(ShutdownError::Server(error));
-        }
         if let Ok(report) = &outcome {
             log_finished(&drain, report, left);
         }
-        outcome
+        match ended.take_error() {
+            Some(error) => Err(ShutdownError::Server(error)),
+            None => outcome,
+        }
     }
 }
 
@@ -274,7 +274,7 @@ fn log_finished(_drain: &Drain, _report: &ShutdownReport, _left: Left) {
             if _drain.gate().is_used() {
                 ""
             } else {
-                ". No request was ever counted: is the layer around every route?"
+                ". No request was ever counted: did none come, or is the layer not around every route?"
             }
         );
     } else if _left.undelivered > 0 {

@@ -17,7 +17,7 @@ use crate::gate::lock;
 #[diagnostic::on_unimplemented(
     message = "a server ends with `Result<(), E>` or `()`, not with `{Self}`",
     label = "the output of the server",
-    note = "for several servers: `async move {{ tokio::try_join!(one, other).map(|_| ()) }}`",
+    note = "for several servers: `run(async |closing| {{ tokio::try_join!(one, other).map(|_| ()) }})`",
     note = "for a server that returns a value: `.map(|_| ())`, or `.await` it in an `async` block",
     note = "`E` is any error that is `Send` and `Sync`, or a `String`; map another error to a `String` first"
 )]

@@ -235,20 +235,22 @@ pub(super) async fn progress(
         let next = elapsed + elapsed.clamp(1, LONGEST_SILENCE);
         sleep_until(_since + Duration::from_secs(next)).await;
         let oldest = _drain.oldest(OldestRequests::MAX_SHOWN);
+        let in_flight = _drain.in_flight();
         event!(
             info,
-            in_flight = _drain.in_flight(),
+            in_flight,
             connections = nonzero(_drain.open_connections()),
             refused = _drain.refused(),
             since_close = ?_since.elapsed(),
             time_left = _deadline.map(|at| tracing::field::debug(at - Instant::now())),
             oldest = (!oldest.is_empty()).then(|| tracing::field::display(OldestRequests(&oldest))),
             "still {}",
-            match _drain.phase() {
-                Phase::Closing => "closing",
-                // Nothing is in flight, but the clients do not have everything, or the server has not ended.
-                Phase::Drained if _ended.get().is_some() => "delivering",
-                Phase::Drained => "closing connections",
+            match (in_flight, _drain.phase()) {
+                // The clients do not have everything.
+                (0, _) if _ended.get().is_some() => "delivering",
+                // The server has not ended.
+                (0, _) => "closing connections",
+                (_, Phase::Closing) => "closing",
                 _ => "draining",
             },
         );
