@@ -32,7 +32,7 @@ impl Drain {
     ///
     /// ```
     /// # use std::convert::Infallible;
-    /// # use std::io;
+    /// # use std::time::Duration;
     /// use http::{Request, Response};
     /// use hyper::body::Incoming;
     /// use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -45,13 +45,17 @@ impl Drain {
     /// # async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
     /// #     Ok(Response::new("hello".into()))
     /// # }
-    /// async fn accept(listener: TcpListener, drain: Drain, closing: Reached) -> io::Result<()> {
+    /// async fn accept(listener: TcpListener, drain: Drain, closing: Reached) {
     ///     let service = ServiceBuilder::new().layer(drain.layer()).service(service_fn(hello));
     ///     let mut closing = std::pin::pin!(closing);
     ///     loop {
-    ///         let (stream, _) = tokio::select! {
-    ///             accepted = listener.accept() => accepted?,
-    ///             () = &mut closing => return Ok(()),
+    ///         let accepted = tokio::select! {
+    ///             accepted = listener.accept() => accepted,
+    ///             () = &mut closing => return,
+    ///         };
+    ///         let Ok((stream, _)) = accepted else {
+    ///             tokio::time::sleep(Duration::from_millis(100)).await; // no descriptor is left
+    ///             continue;
     ///         };
     ///         let service = TowerToHyperService::new(service.clone());
     ///         let builder = auto::Builder::new(TokioExecutor::new());
@@ -60,6 +64,8 @@ impl Drain {
     ///     }
     /// }
     /// ```
+    ///
+    /// [A recipe](crate::recipes::servers#an-accept-loop) has the loop without a function of its own, and one with TLS.
     pub fn watch<C: GracefulConnection>(&self, connection: C) -> WatchedConnection<C> {
         WatchedConnection::new(OpenConnection::new(self.clone()), connection)
     }
