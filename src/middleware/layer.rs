@@ -12,6 +12,15 @@ use crate::drain::Drain;
 
 /// Layer that counts the requests in flight, and refuses new ones once draining has started.
 ///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_drain::Drain;
+///
+/// let drain = Drain::new();
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let app: Router = app.layer(drain.layer().track_requests());
+/// ```
+///
 /// # Where to add it
 ///
 /// Where the server is made: `axum::serve(listener, app.layer(drain.layer()))`. In axum, `.layer` covers only the routes
@@ -38,17 +47,6 @@ use crate::drain::Drain;
 /// instead of the response, as with every early response.
 ///
 /// # Examples
-///
-/// ```
-/// use axum::{Router, routing::get};
-/// use tower_drain::Drain;
-///
-/// let drain = Drain::new();
-/// let app = Router::new().route("/", get(|| async { "hello" }));
-/// let app: Router = app.layer(drain.layer().track_requests());
-/// ```
-///
-/// With settings, as [`DrainLayer::new`] makes it too:
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,17 +1,16 @@
 //! Recipes: this crate together with others, and tests of your own service. This module has documentation only, and each
 //! example compiles.
 //!
-//! | I want to | recipe |
-//! |---|---|
-//! | test that a request in flight survives the shutdown, or that the layer covers each route | [`testing`] |
-//! | run two servers, or one with axum-server, TLS, hyper's `service_fn`, or an accept loop | [`servers`] |
-//! | stop a worker, wait for jobs, or shut down when a worker dies | [`tasks`] |
-//! | exit with a code and lose no log line; start by a token, another signal or as a Windows service | [`process`] |
-//! | end WebSockets, event streams, long polls, gRPC streams, MCP, Socket.IO, GraphQL subscriptions | [`long_lived`] |
-//! | know where the layer belongs among others | [below](#the-order-of-layers) |
-//! | start the lame duck by a request | [below](#a-route-that-starts-the-lame-duck) |
-//! | take one tenant out of service | [below](#a-drain-per-tenant) |
-//! | use another framework than axum or tonic | [below](#which-frameworks) |
+//! - [`testing`]: a request in flight survives the shutdown, and the layer covers each route.
+//! - [`servers`]: two servers, a port that stays open, tonic and axum on one port, axum-server, accept loops, TLS, hyper's
+//!   `service_fn`, direct clients without Linux.
+//! - [`tasks`]: workers, jobs, tokens; a shutdown when a worker dies.
+//! - [`process`]: exit codes, and the last lines of a log; other signals, a Windows service.
+//! - [`long_lived`]: WebSockets, event streams, answers of language models, long polls, gRPC streams, MCP, Socket.IO, GraphQL
+//!   subscriptions.
+//! - On this page: [the order of layers](#the-order-of-layers), [a route that starts the lame
+//!   duck](#a-route-that-starts-the-lame-duck), [a drain per tenant](#a-drain-per-tenant), [which
+//!   frameworks](#which-frameworks).
 //!
 //! # The order of layers
 //!
