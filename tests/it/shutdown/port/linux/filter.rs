@@ -59,7 +59,7 @@ async fn it_stays_until_the_server_has_ended() {
     let listener = local();
     let (server, end) = server();
     let mut run = terminate(&drain, &listener, server);
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     assert_silent(listener.local_addr().unwrap());
     end.send(Ok(())).unwrap();
     ends(&mut run).unwrap();
@@ -73,7 +73,7 @@ async fn it_stays_while_the_server_has_its_descriptor_open() {
     let listener = local();
     let _permit = drain.try_acquire().unwrap();
     let mut run = terminate(&drain, &listener, endless());
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     for _ in 0..20 {
         advance(SECOND).await;
         assert_pending!(run.poll());
@@ -89,7 +89,7 @@ async fn it_stays_while_cancelled_requests_are_answered() {
     let _stuck = stuck(&drain);
     let shutdown = Shutdown::new(&drain, ready(Signal::Terminate)).timeout(SECOND);
     let mut run = task::spawn(shutdown.listener(&listener).unwrap().run(|_| endless()));
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     for _ in 0..17 {
         advance(SECOND / 10).await;
         assert_pending!(run.poll());
@@ -104,7 +104,7 @@ async fn it_goes_with_the_descriptor_of_the_server() {
     let listener = local();
     let other = listener.try_clone().unwrap();
     let mut run = terminate(&drain, &listener, endless());
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     assert_silent(other.local_addr().unwrap());
     drop(listener);
     // The number may belong to another socket by then.
@@ -120,7 +120,7 @@ async fn it_is_looked_at_each_millisecond() {
     let listener = local();
     let other = listener.try_clone().unwrap();
     let mut run = terminate(&drain, &listener, endless());
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     for (passed, interval) in [(0, 1), (98, 1)] {
         advance(passed * MILLISECOND).await;
         assert_pending!(run.poll());
@@ -146,7 +146,7 @@ async fn a_port_whose_descriptors_are_closed_refuses() {
     let drain = Drain::new();
     let mut run = terminate(&drain, &listener, endless());
     drop(listener);
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     assert_pending!(run.poll());
     let refused = TcpStream::connect_timeout(&address, PATIENCE).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

@@ -64,7 +64,7 @@ async fn work_that_begins_while_the_port_settles_ends_with_closing() {
     assert_eq!(drain.phase(), Phase::LameDuck);
     assert_pending!(late.poll());
     advance(SECOND).await;
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
     assert!(late.is_woken());
 }
 
@@ -84,7 +84,7 @@ async fn all_listeners_settle() {
     // Once it has ended, there is nothing to wait for.
     drop(connection);
     advance(299 * MILLISECOND).await;
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
 }
 
 /// More arrives on a connection while the port settles, and `settle` passes.
@@ -112,7 +112,7 @@ async fn what_has_arrived_is_read_first() {
     assert_eq!(drain.phase(), Phase::LameDuck);
     server.read_exact(&mut [0; 4]).unwrap();
     advance(499 * MILLISECOND).await;
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn a_server_that_does_not_read_gets_a_second() {
     advance(MILLISECOND).await;
     // The next question is due later.
     advance(SECOND).await;
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
 }
 
 /// Another process may never read what it gets.
@@ -146,5 +146,5 @@ async fn a_stranger_on_the_port_delays_it_by_a_second() {
     answered(&mut run);
     assert_eq!(drain.phase(), Phase::LameDuck);
     advance(SECOND).await;
-    until(&mut run, &drain, Phase::Closing);
+    until(&mut run, &drain, Phase::Closing).await;
 }
