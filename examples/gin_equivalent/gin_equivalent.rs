@@ -8,7 +8,8 @@
 //!
 //! The running request is answered in full, the worker does the job that it queued, the database is closed, and the
 //! program ends with 0. The log shows what is in flight meanwhile. Requests that are not done after 5 s are named, cancelled
-//! and answered with a 503, and the program ends with 1. So it does, at once, if another Ctrl-C comes.
+//! and answered with a 503, and the program ends with 1. The worker then has 5 s for the jobs that are queued. A later
+//! Ctrl-C ends the wait for the requests at once, and one more that for the worker.
 //!
 //! The comments quote the steps in Go. Environment variables: `ADDR` (default 127.0.0.1:8080), `DATABASE` (a file, by
 //! default in the temporary directory) and `TIMEOUT` (in seconds, default 5).
@@ -24,8 +25,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tower_drain::{Drain, Reached, Shutdown};
+use tower_drain::{Drain, Reached, Shutdown, signal};
 use tracing::{error, info};
+
+/// How long the worker may take for the jobs that are queued.
+const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 struct App {
@@ -118,13 +122,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let app = app.layer(drain.layer().track_requests());
         axum::serve(listener, app).with_graceful_shutdown(closing)
     });
-    // if err != nil { log.Fatal("Server Shutdown:", err) }
-    served.await?;
-    // No request is left.
-    timeout(patience, worker)
-        .await
-        .map_err(|_| "the worker did not finish")??;
-    database.close().await;
+    let served = served.await;
+    // Each wait from here on has a limit, and a signal ends it.
+    let worked = tokio::select! {
+        worked = timeout(GRACE, worker) => worked.is_ok_and(|worked| worked.is_ok()),
+        _ = signal::shutdown() => false,
+    };
+    let _ = timeout(Duration::from_secs(1), database.close()).await;
     info!("Server exiting");
+    // if err != nil { log.Fatal("Server Shutdown:", err) }
+    served?;
+    if !worked {
+        return Err("the worker did not finish".into());
+    }
     Ok(())
 }

@@ -113,7 +113,7 @@ impl GateRef {
         word::in_flight(&self.gate.shards)
     }
 
-    /// Returns whether anything was ever counted.
+    /// Returns whether a request was ever counted.
     pub(crate) fn is_used(self) -> bool {
         word::is_used(&self.gate.shards)
     }
@@ -126,7 +126,7 @@ impl GateRef {
     #[inline]
     pub(crate) fn enter(self) -> Option<Count> {
         let shard = self.shard();
-        let phase = shard.enter(self.generation)?;
+        let phase = shard.enter_request(self.generation)?;
         if phase != Phase::Serving {
             record_arrival(shard);
         }

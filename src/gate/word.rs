@@ -51,7 +51,7 @@ const DRAINING: u64 = Phase::Draining as u64;
 /// The generation, above the phase. 23 bits, so that a mask of both fits into 32.
 const GENERATION: u64 = ((1 << 23) - 1) << 2;
 const ONE_GENERATION: u64 = 1 << 2;
-/// Whether anything has ever entered, in a shard.
+/// Whether a request has ever entered, in a shard.
 const USED: u64 = 1 << 25;
 /// The count, in the other bits.
 const COUNT: u64 = !(PHASE | GENERATION | USED);
@@ -89,6 +89,12 @@ impl<L> Shard<L> {
         }
     }
 
+    /// Enters for a request: like [`enter`](Self::enter), and marks the shard as used.
+    #[inline]
+    pub(crate) fn enter_request(&self, generation: Generation) -> Option<Phase> {
+        self.enter_with(generation, USED)
+    }
+
     /// Increments the count, and returns the phase in which it did. Returns `None` from draining on, in another
     /// generation, and if the shard is full.
     ///
@@ -96,6 +102,11 @@ impl<L> Shard<L> {
     /// it, or the phase comes first and this fails without touching the count.
     #[inline]
     pub(crate) fn enter(&self, generation: Generation) -> Option<Phase> {
+        self.enter_with(generation, 0)
+    }
+
+    #[inline]
+    fn enter_with(&self, generation: Generation, mark: u64) -> Option<Phase> {
         // Acquire, here and on failure: a caller that is refused sees what was written before the shard was
         // draining or reopened (`start_draining`, `open`: Release).
         let mut word = self.word.load(Ordering::Acquire);
@@ -110,7 +121,7 @@ impl<L> Shard<L> {
             let (success, failure) = (Ordering::Relaxed, Ordering::Acquire);
             match self
                 .word
-                .compare_exchange_weak(word, (word | USED) + ONE, success, failure)
+                .compare_exchange_weak(word, (word | mark) + ONE, success, failure)
             {
                 Ok(_) if phase == SERVING => return Some(Phase::Serving),
                 Ok(_) if phase == LAME_DUCK => return Some(Phase::LameDuck),
@@ -243,7 +254,7 @@ pub(crate) fn in_flight<L>(shards: &[Shard<L>]) -> usize {
     shards.iter().map(count).sum::<u64>() as usize
 }
 
-/// Returns whether anything has ever entered one of the shards.
+/// Returns whether a request has ever entered one of the shards.
 pub(crate) fn is_used<L>(shards: &[Shard<L>]) -> bool {
     // Relaxed: a fact that orders nothing.
     let is_used = |shard: &Shard<L>| shard.word.load(Ordering::Relaxed) & USED != 0;
@@ -291,7 +302,9 @@ mod tests {
             assert_eq!(shards[0].enter(generation), Some(Phase::Serving));
             assert_eq!(shards[0].enter(generation), None);
             shards[0].leave();
-            assert_eq!(shards[0].enter(generation), Some(Phase::Serving));
+            assert!(!is_used(&shards));
+            assert_eq!(shards[0].enter_request(generation), Some(Phase::Serving));
+            assert!(is_used(&shards));
         });
     }
 }

@@ -237,6 +237,8 @@ impl<O, F> Shutdown<O, F> {
             session.until(beside(background, condition)).await?;
             report.ended_after = ended.get().map(|at| at.saturating_duration_since(since));
             left = traffic.left();
+            // The kernel may not say.
+            left.open = left.open.max(drain.open_connections());
             session.until(close_connections(&drain, &ended)).await
         }
         .await;
@@ -274,7 +276,7 @@ fn log_finished(_drain: &Drain, _report: &ShutdownReport, _left: Left) {
             if _drain.gate().is_used() {
                 ""
             } else {
-                ". No request was ever counted: did none come, or is the layer not around every route?"
+                ". No request was ever counted: did none come, or is the layer not around the routes?"
             }
         );
     } else if _left.undelivered > 0 {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -104,6 +104,42 @@ fn the_worker_finishes_its_jobs() {
     let done = exited.said("job for visit 1 done");
     assert!(done < exited.said("Server exiting"));
     assert_eq!(rows(folder), (1, 1));
+}
+
+#[test]
+fn queued_jobs_are_done_although_a_request_was_late() {
+    let mut server = Server::start("0.5");
+    let answered = [server.request(), server.request(), server.request()];
+    // They are queued together.
+    server.process.logged("job for visit 1 started");
+    let late = server.request();
+    server.process.signal(Signal::SIGTERM);
+    let (exited, folder) = server.exit();
+    let exited = exited.with(1);
+    assert!(exited.said("drain timed out in_flight=1") < exited.said("job for visit 3 done"));
+    assert!(exited.said("job for visit 3 done") < exited.said("Server exiting"));
+    for stream in answered {
+        assert!(answer(stream).ends_with("Welcome Gin Server"));
+    }
+    assert!(answer(late).starts_with("HTTP/1.1 503 "));
+    assert_eq!(rows(folder), (3, 3));
+}
+
+#[test]
+fn a_later_signal_ends_the_wait_for_the_worker() {
+    let mut server = Server::start("3600");
+    let requests: Vec<_> = (0..8).map(|_| server.request()).collect();
+    server.process.logged("job for visit 1 started");
+    server.process.signal(Signal::SIGTERM);
+    server.process.logged("shutdown finished");
+    // Until it listens again.
+    while server.process.is_running() {
+        server.process.signal(Signal::SIGINT);
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (exited, _) = server.exit();
+    exited.with(1).said("Error: \"the worker did not finish\"");
+    drop(requests);
 }
 
 #[test]

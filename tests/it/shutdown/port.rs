@@ -189,6 +189,8 @@ async fn force_ends_it_at_once() {
     let drain = Drain::new();
     let (force, forced) = oneshot::channel::<()>();
     let listener = local();
+    // Without a connection, the port settles as soon as the kernel has answered.
+    let _connection = used(&listener);
     let shutdown = Shutdown::new(&drain, ready(Signal::Terminate))
         .listener(&listener)
         .unwrap()
