@@ -222,8 +222,8 @@
 //!
 //! | level | events |
 //! |---|---|
-//! | info | each change of phase, the start of a [`Shutdown`], its progress while it closes and drains (after 1, 2, 4, 8 and 16 seconds, later each half minute), and its end if nothing was cut off: "shutdown finished" |
-//! | warn | a timeout, a forced stop, connections that were abandoned, clients that have not acknowledged everything |
+//! | info | changes of phase, the start of a [`Shutdown`], a port that settles (also the lame duck, if there is no other), progress while it closes and drains (after 1, 2, 4, 8 and 16 seconds, later each half minute), and its end, unless it timed out or was forced |
+//! | warn | a timeout, a forced stop, connections that were abandoned, clients that have not acknowledged everything, a drain that was closed before its shutdown |
 //! | error | a server that failed |
 //! | debug | each refusal; a port without a filter, or about which the kernel cannot be asked |
 //!

@@ -61,10 +61,10 @@
 //!             match message {
 //!                 // An echo.
 //!                 Some(Ok(message @ Message::Text(_))) => {
-//!                     let Ok(Ok(())) = timeout(PATIENCE, socket.send(message)).await else { break };
+//!                     let Ok(Ok(())) = timeout(PATIENCE, socket.send(message)).await else { return };
 //!                 }
 //!                 Some(Ok(_)) => {} // axum answers pings and closes
-//!                 _ => break,
+//!                 _ => return, // the client has gone
 //!             }
 //!         }
 //!         let away = CloseFrame { code: close_code::AWAY, reason: "the server is going away".into() };

@@ -9,6 +9,7 @@
 //! waited for:
 //!
 //! ```no_run
+//! use std::future::IntoFuture; // the 2024 edition has it
 //! # use axum::Router;
 //! # use tokio::net::TcpListener;
 //! # use tower_drain::{Drain, Shutdown};
@@ -47,7 +48,7 @@
 //!     .route("/livez", get(|| async { "alive\n" }))
 //!     .route("/status", get(async move || format!("{:?}\n", status.status())));
 //! let port = tokio::net::TcpListener::bind("0.0.0.0:9090").await?;
-//! tokio::spawn(axum::serve(port, admin).into_future());
+//! tokio::spawn(axum::serve(port, admin).into_future()); // of `std::future::IntoFuture`
 //! # Ok(())
 //! # }
 //! ```

@@ -11,7 +11,8 @@
 //!
 //! A server without its worker should not go on. So join the two inside of `run`: if the worker fails or panics, the
 //! shutdown starts, requests in flight are answered, and `run` returns the worker's error as
-//! [`ShutdownError::Server`](crate::ShutdownError::Server).
+//! [`ShutdownError::Server`](crate::ShutdownError::Server). Jobs that were in its queue are lost then, unless they are stored
+//! elsewhere.
 //!
 //! ## Jobs that handlers queue
 //!
@@ -90,7 +91,11 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "signal")]
-//! # async fn example(work: impl Future<Output = ()> + Send + 'static) {
+//! # async fn example(app: axum::Router, listener: tokio::net::TcpListener, work: impl Future<Output = ()> + Send + 'static)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use tokio::time::timeout;
 //! use tokio_util::sync::CancellationToken;
 //! use tower_drain::{Drain, Shutdown, Signal, signal};
 //!
@@ -108,9 +113,16 @@
 //!         () = died.cancelled() => Signal::Terminate,
 //!     }
 //! };
-//! let shutdown = Shutdown::new(&drain, on).force_on(tokio::signal::ctrl_c());
-//! // ... and after `run`, what it ended with: `timeout(Duration::from_secs(5), worker).await`
-//! # let _ = (shutdown, worker);
+//! let outcome = Shutdown::new(&drain, on)
+//!     .force_on(tokio::signal::ctrl_c())
+//!     .lame_duck(Duration::from_secs(10))
+//!     .run(|closing| {
+//!         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//!     })
+//!     .await;
+//! timeout(Duration::from_secs(5), worker).await??; // a panic is an error
+//! outcome?;
+//! # Ok(())
 //! # }
 //! ```
 //!

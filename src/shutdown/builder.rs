@@ -130,7 +130,8 @@ where
     ///
     /// `on` resolves to a [`Signal`], or to `()` for [`Signal::Terminate`]: for example the `cancelled()` of
     /// a token, or an existing `shutdown_signal()`. Nothing forces the shutdown unless
-    /// [`force_on`](Self::force_on) is set; `force_on(tokio::signal::ctrl_c())` forces it on Ctrl-C.
+    /// [`force_on`](Self::force_on) is set; `force_on(tokio::signal::ctrl_c())` forces it on Ctrl-C, also within the 100 ms
+    /// in which [`on_signal`](Self::on_signal) ignores a second one.
     pub fn new(drain: &Drain, on: O) -> Self {
         Self {
             drain: drain.clone(),

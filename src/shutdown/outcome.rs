@@ -49,8 +49,8 @@ impl ShutdownReport {
         self.refused
     }
 
-    /// Returns the time from asking the server to close until new requests were refused and nothing was in flight. If the
-    /// server has not ended, closing is in it.
+    /// Returns the time from asking the server to close until new requests were refused and nothing was in flight. While
+    /// the server is running, that is not before the end of [`closing`](crate::Shutdown::closing).
     pub fn drained_after(&self) -> Duration {
         self.drained_after
     }

@@ -1,6 +1,6 @@
 //! Tests in one process, by topic. Tests that need their own process are separate binaries.
 //!
-//! Where each promise is tested. The numbers are those of the design's semantics.
+//! Where each promise is tested. The numbers are those of the semantics in the project's design.
 //!
 //! | | promise | tests |
 //! |---|---|---|
