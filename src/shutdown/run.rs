@@ -251,7 +251,7 @@ impl<O, F> Shutdown<O, F> {
             Err(cut) => Err(session.cut_short(cut, since, &mut port).await),
         };
         if let Ok(report) = &outcome {
-            log_finished(&drain, report, left);
+            log_finished(report, left, drain.gate().is_used());
         }
         match ended.take_error() {
             Some(error) => Err(ShutdownError::Server(error)),
@@ -265,7 +265,7 @@ fn set_deadline(drain: &Drain, phase: Phase, at: Option<Instant>) {
 }
 
 /// An error was logged when it happened.
-fn log_finished(_drain: &Drain, _report: &ShutdownReport, _left: Left) {
+fn log_finished(_report: &ShutdownReport, _left: Left, _is_used: bool) {
     #[cfg(feature = "tracing")]
     if _report.ended_after.is_none() {
         event!(
@@ -273,7 +273,7 @@ fn log_finished(_drain: &Drain, _report: &ShutdownReport, _left: Left) {
             connections = nonzero(_left.open),
             undelivered = nonzero(_left.undelivered),
             "nothing in flight, but connections were still open: abandoned{}",
-            if _drain.gate().is_used() {
+            if _is_used {
                 ""
             } else {
                 ". No request was ever counted: did none come, or is the layer not around the routes?"
