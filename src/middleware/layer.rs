@@ -216,8 +216,10 @@ impl<R, E> DrainLayer<R, E> {
     /// Records the method, path, start time and stage of each request in flight, so that [`Drain::requests`]
     /// and [`Unfinished`](crate::Unfinished) can name it and [`Drain::cancel`] can end it.
     ///
-    /// A [`Shutdown`](crate::Shutdown) cancels tracked requests at its deadline. Requests that are not tracked
-    /// end with the process.
+    /// A [`Shutdown`](crate::Shutdown) cancels tracked requests at its deadline: the handler is dropped where it waits, and
+    /// may have done a part of its work. Its client gets the default refusal, with `Retry-After`, and may ask again. So use
+    /// a transaction, or what can be repeated, or spawn the work with a [shared permit](Self::share_permit). Requests that
+    /// are not tracked end with the process, and their clients get nothing.
     ///
     /// The method is truncated to 20 bytes and the path, without the query, to 128. Memory is allocated in chunks of 64
     /// requests per core (16 KiB), reused, and never freed. Exempt requests and upgraded connections are not tracked, nor

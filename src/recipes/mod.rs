@@ -35,7 +35,7 @@
 //! /// What the server is made of: `axum::serve(listener, app(routes, &drain))`.
 //! fn app(routes: Router, drain: &Drain) -> Router {
 //!     routes // with their state, and with layers for timeouts and authentication
-//!         .layer(drain.layer().end_streams(is_event_stream))
+//!         .layer(drain.layer().track_requests().end_streams(is_event_stream))
 //!         .layer(CompressionLayer::new())
 //!         .layer(CorsLayer::permissive())
 //!         .layer(TraceLayer::new_for_http())

@@ -5,6 +5,9 @@
 //!
 //! # Two servers
 //!
+//! Two ports that close together, and whose requests are both waited for. (One for probes, metrics or a status page should
+//! not close: see [a port that stays open](#a-port-that-stays-open).)
+//!
 //! One drain, a layer for each. Both get `closing`; if one fails, the shutdown starts, and requests in flight on both are
 //! waited for:
 //!
@@ -32,7 +35,7 @@
 //! ```
 //!
 //! If their errors differ, `async { server.await.map_err(BoxError::from) }` makes them the same:
-//! `examples/two_servers.rs` does so for axum and tonic. Both ports close together.
+//! `examples/two_servers.rs` does so for axum and tonic.
 //!
 //! # A port that stays open
 //!
