@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/", get(hello));
     let address = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8443".into());
     let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
     tracing::info!("listening on {}", listener.local_addr()?);
     let shutdown = shutdown.listener(&listener)?;
     let server = axum_server::from_tcp_rustls(listener, tls)?;

@@ -8,8 +8,8 @@
 //! Two ports that close together, and whose requests are both waited for. (One for probes, metrics or a status page should
 //! not close: see [a port that stays open](#a-port-that-stays-open).)
 //!
-//! One drain, a layer for each. Both get `closing`; if one fails, the shutdown starts, and requests in flight on both are
-//! waited for:
+//! One drain, a layer for each. Both get `closing`. If one fails, the other one is dropped, the shutdown starts, and requests
+//! in flight on both are waited for:
 //!
 //! ```no_run
 //! use std::future::IntoFuture; // the 2024 edition has it
@@ -117,6 +117,7 @@
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let drain = Drain::new();
 //! let listener = std::net::TcpListener::bind("0.0.0.0:8443")?;
+//! listener.set_nonblocking(true)?;
 //! let shutdown = Shutdown::new(&drain, stop).listener(&listener)?;
 //! let server = axum_server::from_tcp_rustls(listener, tls)?; // or `from_tcp(listener)`
 //! shutdown
@@ -137,7 +138,8 @@
 //!
 //! It closes connections that have sent no request when it is asked to close, and to the kernel a TLS handshake is data
 //! like a request: [`settle`](crate::Shutdown::settle) does not wait for the request after it. If distant clients connect
-//! directly, set `settle(Duration::from_secs(1))`, or use the accept loop with TLS below.
+//! directly, set `settle(Duration::from_secs(1))`, or use the accept loop with TLS below. A peer that never completes its
+//! handshake costs [`flush`](crate::Shutdown::flush).
 //!
 //! # An accept loop
 //!

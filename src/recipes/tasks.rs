@@ -2,68 +2,97 @@
 //!
 //! | a task | ends | who waits for it |
 //! |---|---|---|
-//! | [takes jobs that handlers queue](#jobs-that-handlers-queue) | when the server has ended and no job is left | `run`, and the drain by a permit for each job |
-//! | [takes jobs from outside](#jobs-from-outside): a broker, a timer | on [`closing`](crate::Drain::closing), after the job in hand | `run`, and the drain by a permit |
+//! | [takes jobs that handlers queue](#jobs-that-handlers-queue) | when the server has ended and no job is left | the drain, by a permit for each job |
+//! | [takes jobs from outside](#jobs-from-outside): a broker, a timer | on [`closing`](crate::Drain::closing), after the job in hand | the drain, by a permit |
 //! | [requests depend on it](#tasks-that-end-after-the-requests): a cache, a connection | after `run` | you, with a timeout |
 //! | can be continued elsewhere | [at its goodbye](crate::recipes::long_lived#jobs) | the drain, by a permit |
 //!
 //! # A worker
 //!
-//! A server without its worker should not go on. So join the two inside of `run`: if the worker fails or panics, the
-//! shutdown starts, requests in flight are answered, and `run` returns the worker's error as
-//! [`ShutdownError::Server`](crate::ShutdownError::Server). Jobs that were in its queue are lost then, unless they are stored
-//! elsewhere.
+//! A server without its worker should not go on. Let the worker's end start the shutdown, as a signal does: the load balancer
+//! notices, requests in flight are answered, and no connection is reset. Look at what it ended with after `run`:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "signal", feature = "listener"))]
+//! # async fn example(
+//! #     app: axum::Router,
+//! #     listener: tokio::net::TcpListener,
+//! #     work: impl Future<Output = Result<(), tower_drain::BoxError>> + Send + 'static,
+//! # ) -> Result<(), tower_drain::BoxError> {
+//! use std::time::Duration;
+//!
+//! use tokio::sync::oneshot;
+//! use tokio::time::timeout;
+//! use tower_drain::{Drain, Shutdown, Signal, signal};
+//!
+//! let drain = Drain::new();
+//! let signal = signal::shutdown();
+//! let (alive, died) = oneshot::channel::<()>();
+//! let worker = tokio::spawn(async move {
+//!     let _alive = alive; // dropped on each way out, also by a panic
+//!     work.await
+//! });
+//! let on = async {
+//!     tokio::select! {
+//!         signal = signal => signal,
+//!         _ = died => Signal::Terminate,
+//!     }
+//! };
+//! let outcome = Shutdown::new(&drain, on)
+//!     .force_on(tokio::signal::ctrl_c())
+//!     .listener(&listener)?
+//!     .run(|closing| {
+//!         let app = app.layer(drain.layer().share_permit());
+//!         axum::serve(listener, app).with_graceful_shutdown(closing)
+//!     })
+//!     .await;
+//! let worked = timeout(Duration::from_secs(5), worker).await;
+//! outcome?;
+//! worked???; // it was late, has panicked, or has failed
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Jobs that were queued when it died are lost, unless they are stored elsewhere.
 //!
 //! ## Jobs that handlers queue
 //!
 //! Send a permit with each job, so that the drain waits for the jobs too. The worker ends when it has done all jobs and no
 //! sender is left: the app has the only one, and is dropped when the server has ended.
 //!
-//! ```no_run
+//! ```
 //! # use axum::{Extension, Router, http::StatusCode, routing::post};
-//! # use tokio::net::TcpListener;
 //! # use tokio::sync::mpsc;
-//! use tower_drain::{BoxError, Drain, Permit, Shutdown};
+//! use tower_drain::{BoxError, Permit};
 //!
 //! async fn work(mut jobs: mpsc::Receiver<(u32, Permit)>) -> Result<(), BoxError> {
 //!     while let Some((job, permit)) = jobs.recv().await {
-//!         println!("job {job}"); // an error here, by `?`, or a panic ends the server
+//!         println!("job {job}");
 //!         drop(permit);
 //!     }
 //!     Ok(())
 //! }
 //!
-//! # async fn example(listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
-//! let drain = Drain::new();
-//! let (queue, jobs) = mpsc::channel(100);
-//! let worker = tokio::spawn(work(jobs));
-//! let enqueue = async move |Extension(permit): Extension<Permit>| {
-//!     match queue.send((7, permit)).await {
-//!         Ok(()) => StatusCode::ACCEPTED,
-//!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR, // the worker has died
-//!     }
-//! };
-//! let app = Router::new().route("/jobs", post(enqueue));
-//! Shutdown::new(&drain, stop)
-//!     .run(async |closing| {
-//!         let app = app.layer(drain.layer().share_permit());
-//!         let server = axum::serve(listener, app).with_graceful_shutdown(closing);
-//!         let server = async { server.await.map_err(BoxError::from) };
-//!         let worker = async { worker.await? }; // a panic is an error
-//!         tokio::try_join!(server, worker).map(|_| ())
-//!     })
-//!     .await?;
-//! # Ok(())
-//! # }
+//! fn app(queue: mpsc::Sender<(u32, Permit)>) -> Router {
+//!     let enqueue = async move |Extension(permit): Extension<Permit>| {
+//!         match queue.send((7, permit)).await {
+//!             Ok(()) => StatusCode::ACCEPTED,
+//!             Err(_) => StatusCode::INTERNAL_SERVER_ERROR, // the worker has died
+//!         }
+//!     };
+//!     Router::new().route("/jobs", post(enqueue)) // with `drain.layer().share_permit()`
+//! }
+//! # let (queue, _jobs) = mpsc::channel(1);
+//! # let _ = app(queue);
 //! ```
 //!
 //! `in_flight()` counts permits, clones included: a request whose handler keeps its permit counts twice. Jobs have no
-//! name in errors and events. As the worker is a part of the server, closing lasts while it works, up to its 5 s.
+//! name in errors and events.
 //!
 //! ## Jobs from outside
 //!
 //! A worker that takes jobs from a broker or a timer takes no more on [`closing`](crate::Drain::closing), and holds a permit
-//! for the job in hand. Join it as above:
+//! for the job in hand:
 //!
 //! ```
 //! # use tokio::sync::mpsc;
@@ -84,47 +113,36 @@
 //! }
 //! ```
 //!
-//! ## With a lame duck
+//! ## Joined in `run`
 //!
-//! If the joined worker dies, there is no lame duck: a load balancer learns of it by refused connections. If it should have
-//! one, let the worker's end start the shutdown, beside the signals, and do not join it:
+//! Shorter, if there is a load balancer that repeats what is reset: when the worker fails, the server is dropped at once, and
+//! with it the port and the connections that have just been made. Requests in flight are answered, and `run` returns the
+//! worker's error as [`ShutdownError::Server`](crate::ShutdownError::Server).
 //!
 //! ```no_run
-//! # #[cfg(feature = "signal")]
-//! # async fn example(app: axum::Router, listener: tokio::net::TcpListener, work: impl Future<Output = ()> + Send + 'static)
-//! # -> Result<(), Box<dyn std::error::Error>> {
-//! use std::time::Duration;
+//! # async fn example(
+//! #     app: axum::Router,
+//! #     listener: tokio::net::TcpListener,
+//! #     stop: impl Future<Output = ()>,
+//! #     worker: tokio::task::JoinHandle<Result<(), tower_drain::BoxError>>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! # let drain = Drain::new();
+//! use tower_drain::{BoxError, Drain, Shutdown};
 //!
-//! use tokio::time::timeout;
-//! use tokio_util::sync::CancellationToken;
-//! use tower_drain::{Drain, Shutdown, Signal, signal};
-//!
-//! let drain = Drain::new();
-//! let died = CancellationToken::new();
-//! let guard = died.clone().drop_guard();
-//! let worker = tokio::spawn(async move {
-//!     let _guard = guard; // dropped on each way out, also by a panic
-//!     work.await
-//! });
-//! let signal = signal::shutdown();
-//! let on = async move {
-//!     tokio::select! {
-//!         signal = signal => signal,
-//!         () = died.cancelled() => Signal::Terminate,
-//!     }
-//! };
-//! let outcome = Shutdown::new(&drain, on)
-//!     .force_on(tokio::signal::ctrl_c())
-//!     .lame_duck(Duration::from_secs(10))
-//!     .run(|closing| {
-//!         axum::serve(listener, app.layer(drain.layer())).with_graceful_shutdown(closing)
+//! Shutdown::new(&drain, stop)
+//!     .run(async |closing| {
+//!         let server = axum::serve(listener, app.layer(drain.layer()));
+//!         let server = server.with_graceful_shutdown(closing);
+//!         let server = async { server.await.map_err(BoxError::from) };
+//!         let worker = async { worker.await? }; // a panic is an error
+//!         tokio::try_join!(server, worker).map(|_| ())
 //!     })
-//!     .await;
-//! timeout(Duration::from_secs(5), worker).await??; // a panic is an error
-//! outcome?;
+//!     .await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! As the worker is a part of the server then, closing lasts while it works, up to its 5 s.
 //!
 //! # Tasks that end after the requests
 //!
