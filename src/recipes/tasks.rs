@@ -9,8 +9,8 @@
 //!
 //! # A worker
 //!
-//! A server without its worker should not go on. Let the worker's end start the shutdown, as a signal does: the load balancer
-//! notices, requests in flight are answered, and no connection is reset. Look at what it ended with after `run`:
+//! A server without its worker should not go on. Let the worker's end start the shutdown, as a signal does, with a lame duck
+//! if you set one: the port settles, and requests in flight are answered. Look at what the worker ended with after `run`:
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "signal", feature = "listener"))]
